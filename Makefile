@@ -1,0 +1,80 @@
+# One command set for everyone: these targets are what CI runs (.ci/run).
+
+PYTEST_WORKERS ?= 2
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+SETUP := requirements/setup.sh
+
+# uv trusts what the system trusts (a company's own certificate authority, say), as pip does, and downloads no Python.
+export UV_SYSTEM_CERTS ?= 1
+export UV_PYTHON_DOWNLOADS ?= never
+export PIP_DISABLE_PIP_VERSION_CHECK ?= 1
+
+INSTALL := $(UV) pip install --quiet --python $(BIN)/python
+COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python-version 3.11 --fork-strategy fewest \
+	--generate-hashes --no-emit-index-url --custom-compile-command "make lock" $(ARGS)
+
+# Stamps: set-up does nothing while what it was made from is unchanged.
+BOOTSTRAPPED := $(VENV)/.bootstrap-installed
+RUNTIME := $(VENV)/.runtime-installed
+DEV := $(VENV)/.dev-installed
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup run test check lock bench format clean system
+
+help: ## list the targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(DEV) ## create .venv with everything locked in requirements/ and the package itself, editable
+
+# exec, so that signals reach the service itself; setpriv (Linux), so that it ends even when make is killed with -9.
+run: $(RUNTIME) ## start a private Valkey, the service, and a page with live events: http://127.0.0.1:8000
+	@exec $$(command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM) $(BIN)/gapless demo $(ARGS)
+
+test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses, PYTEST_WORKERS=8 speeds up)
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+
+check: $(DEV) ## lint, format, types, and who may import whom
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+
+bench: $(DEV) ## measure the gateway on this machine and print one table
+	@$(BIN)/python -m bench $(ARGS)
+
+format: $(DEV) ## put the code into shape, and repair what ruff can repair
+	@$(BIN)/ruff check --fix-only
+	@$(BIN)/ruff format
+
+lock: $(BOOTSTRAPPED) ## write requirements/*.txt from pyproject.toml (ARGS=--upgrade takes the newest versions)
+	$(COMPILE) --group bootstrap --output-file requirements/bootstrap.txt
+	$(COMPILE) pyproject.toml --constraints requirements/bootstrap.txt --output-file requirements/runtime.txt
+	$(COMPILE) pyproject.toml --group dev --constraints requirements/bootstrap.txt \
+		--constraints requirements/runtime.txt --output-file requirements/dev.txt
+
+clean: ## remove .venv and every cache (data in .gapless stays)
+	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What the tests use and PyPI does not have.
+system:
+	@$(SETUP) system redis-server chromium
+
+$(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
+	@$(SETUP) venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/bootstrap.txt
+	@touch $@
+
+$(RUNTIME): $(BOOTSTRAPPED) requirements/runtime.txt pyproject.toml
+	$(INSTALL) --require-hashes --requirement requirements/runtime.txt
+	$(INSTALL) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(DEV): $(RUNTIME) requirements/dev.txt
+	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@touch $@
