@@ -1,0 +1,146 @@
+"""What single values of the configuration may be: each type checks one, and says what it expected.
+
+An empty string stands for "not set" where nothing need be set, since neither TOML nor the environment has a null.
+Lists are TOML arrays, or JSON in an environment variable.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, SecretStr
+
+from realtime.channel.event import check_scope_or_pattern
+from realtime.config.units import wrong
+
+_A_LIST = 'a list such as ["…", "…"], written as JSON in an environment variable'
+_A_SCOPE = '"broadcast", "user:<sub>", "role:<name>", "topic:<name>", "topic:<prefix>.*" or "topic:*"'
+_TRANSPORT_NAME = re.compile(r"[a-z][a-z0-9-]*")
+_PLUGIN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+def _list(value: object) -> object:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise wrong(_A_LIST, json.dumps([value])) from None
+    if not isinstance(value, list | tuple):
+        raise wrong(_A_LIST)
+    return value
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    twice = next((value for value in values if values.count(value) > 1), None)
+    if twice is not None:
+        raise wrong(f"each entry once, but {json.dumps(twice)} is there twice", json.dumps(list(dict.fromkeys(values))))
+    return values
+
+
+def _some(values: tuple[str, ...]) -> tuple[str, ...]:
+    if not values:
+        raise wrong("at least one entry")
+    return values
+
+
+def _directory(value: object) -> object:
+    if not isinstance(value, str | Path) or str(value) == "":
+        raise wrong("the path of a directory")
+    try:
+        return Path(value).expanduser()
+    except RuntimeError:
+        raise wrong("the path of a directory, with a home directory that exists") from None
+
+
+def _host(value: str) -> str:
+    if not value or any(letter.isspace() or letter == "/" for letter in value):
+        raise wrong('an address or a host name such as "127.0.0.1" or "::"')
+    return value
+
+
+def _redis_url(value: str | None) -> str | None:
+    if value is not None and not value.startswith(_REDIS_SCHEMES):
+        raise wrong('an address such as "redis://localhost:6379/0", "rediss://…" or "unix:///run/valkey.sock"')
+    return value
+
+
+def _public_key(value: str | None) -> str | None:
+    if value is None:
+        return None
+    if "PRIVATE KEY-----" in value:
+        raise wrong("a public key; this is a private one, which has no business here")
+    if not value.startswith("-----BEGIN ") and not Path(value).is_file():
+        raise wrong("a PEM text that starts with -----BEGIN, or the path of a file that has one")
+    return value
+
+
+def _web_address(value: str | None) -> str | None:
+    if value is not None and not re.match(r"https?://[^/\s]+", value):
+        raise wrong('an address such as "https://login.example.com/.well-known/jwks.json"')
+    return value
+
+
+def _scope(value: str) -> str:
+    try:
+        return check_scope_or_pattern(value)
+    except ValueError:
+        raise wrong(_A_SCOPE) from None
+
+
+def _origin(value: str) -> str:
+    """Check that an origin is written exactly as browsers send it (RFC 6454 §6.2): it is compared as text."""
+    expected = 'an origin as browsers send it, such as "https://app.example.com": no path, no "*"'
+    try:
+        url = urlsplit(value)
+        port, host = url.port, url.hostname or ""
+    except ValueError:
+        raise wrong(expected) from None
+    if url.scheme not in _DEFAULT_PORTS or not host or "*" in host:
+        raise wrong(expected)
+    name = f"[{host}]" if ":" in host else host
+    right = f"{url.scheme}://{name}" + ("" if port in {None, _DEFAULT_PORTS[url.scheme]} else f":{port}")
+    if value != right:
+        raise wrong(expected, json.dumps(right))
+    return value
+
+
+def _transport_name(value: str) -> str:
+    if not _TRANSPORT_NAME.fullmatch(value):
+        raise wrong('the name of a transport, such as "sse", "long-poll" or "polling"')
+    return value
+
+
+def _plugin(value: str) -> str:
+    if not _PLUGIN.fullmatch(value):
+        raise wrong('a class by its module, such as "package.module:Class"')
+    return value
+
+
+Text = Annotated[str | None, BeforeValidator(_none_if_empty)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+Directory = Annotated[Path, BeforeValidator(_directory)]
+Host = Annotated[str, AfterValidator(_host)]
+RedisUrl = Annotated[Text, AfterValidator(_redis_url)]
+PublicKey = Annotated[Text, AfterValidator(_public_key)]
+WebAddress = Annotated[Text, AfterValidator(_web_address)]
+
+Scope = Annotated[str, AfterValidator(_scope)]
+Scopes = Annotated[tuple[Scope, ...], BeforeValidator(_list), AfterValidator(_distinct)]
+Origin = Annotated[str, AfterValidator(_origin)]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(_list), AfterValidator(_distinct)]
+TransportName = Annotated[str, AfterValidator(_transport_name)]
+Plugin = Annotated[str, AfterValidator(_plugin)]
+Plugins = Annotated[tuple[Plugin, ...], BeforeValidator(_list), AfterValidator(_distinct)]
+Preference = Annotated[
+    tuple[TransportName, ...], BeforeValidator(_list), AfterValidator(_distinct), AfterValidator(_some)
+]

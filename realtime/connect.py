@@ -1,0 +1,56 @@
+"""Connections to Redis or Valkey, and whether the server is one that the log can live in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from realtime.errors import ConfigError
+
+_LEAST_VERSION = 7
+
+
+def connect(url: str, timeout_s: float, connections: int) -> Redis:
+    """Make a client whose own retries are off: they would repeat an append whose reply was lost.
+
+    Who finds all connections taken waits for one, as long as for an answer.
+    """
+    pool = BlockingConnectionPool.from_url(
+        url,
+        timeout=timeout_s,
+        retry=Retry(NoBackoff(), 0),
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
+        max_connections=connections,
+        protocol=2,
+    )
+    return Redis.from_pool(pool)
+
+
+async def check(redis: Redis) -> None:
+    """See to it that the server is new enough and never evicts (the log's rule 10).
+
+    Raises:
+        ConfigError: it is too old, would evict history, or does not answer.
+    """
+    try:
+        server: dict[str, Any] = await redis.info("server")
+        memory: dict[str, Any] = await redis.info("memory")
+    except (RedisError, OSError, TimeoutError) as error:
+        message = f"redis.url: the server does not answer ({type(error).__name__}): is it running, at that address?"
+        raise ConfigError(message) from error
+    version = str(server.get("valkey_version") or server["redis_version"])
+    if int(version.split(".", 1)[0]) < _LEAST_VERSION:
+        message = f"redis.url: the server's version is {version}: at least {_LEAST_VERSION} is needed, for functions"
+        raise ConfigError(message)
+    policy = memory["maxmemory_policy"]
+    if policy != "noeviction":
+        message = (
+            f"redis.url: the server's maxmemory-policy is {policy}, which would eat history in silence: "
+            "set it to noeviction; history.max_bytes bounds the log"
+        )
+        raise ConfigError(message)

@@ -1,0 +1,303 @@
+"""Every error Gapless answers with, in one tree, each knowing its own status and code.
+
+An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and turned into an
+`application/problem+json` answer in one place. Nothing here knows of HTTP frameworks.
+
+    GaplessError
+    ├── StartError                   500 start-failed             (never an answer: nothing starts)
+    │   ├── ConfigError                  config-invalid
+    │   └── EmbeddedError                embedded-failed
+    ├── InternalError                500 internal-error
+    ├── Malformed                    400
+    │   ├── MalformedParameter           malformed-parameter
+    │   └── MalformedBody                malformed-body
+    ├── Unauthenticated              401                          WWW-Authenticate
+    │   ├── BadCredential                bad-credential
+    │   └── CredentialRequired           credential-required
+    ├── Forbidden                    403
+    │   ├── RoleNotHeld                  role-not-held
+    │   └── ScopeNotHeld                 scope-not-held
+    ├── NotFound                     404 not-found
+    ├── MethodNotAllowed             405 method-not-allowed       Allow (given by the raiser)
+    ├── NoCommonTransport            406 no-common-transport      transports
+    ├── Conflict                     409
+    │   ├── TransportNotOffered          transport-not-offered    decision
+    │   └── IdempotencyConflict          idempotency-conflict     index
+    ├── HistoryTruncated             410 history-truncated        floor
+    ├── TooLarge                     413
+    │   ├── BodyTooLarge                 body-too-large
+    │   └── EventTooLarge                event-too-large          index
+    ├── InvalidField                 422 invalid-field            field, index
+    └── Unavailable                  503                          Retry-After
+        ├── LogUnavailable               log-unavailable
+        ├── NoTransport                  no-transport
+        └── Draining                     draining
+
+Rules: `title` is fixed per class, `detail` says what was wrong and what to do, and neither ever
+holds a token, a ticket, or an event's data. A code, once published, keeps its meaning.
+"""
+
+from __future__ import annotations
+
+import json
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PROBLEM_MEDIA_TYPE: Final = "application/problem+json"
+PROBLEM_TYPE_PREFIX: Final = "urn:gapless:problem:"
+
+_NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
+_CHALLENGE: Final[Mapping[str, str]] = MappingProxyType({"WWW-Authenticate": "Bearer"})
+_RETRY_SOON: Final[Mapping[str, str]] = MappingProxyType({"Retry-After": "1"})
+
+_OWN_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
+
+
+class GaplessError(Exception):
+    """The root: a problem with a status, a stable code, a fixed title and a detail."""
+
+    status: ClassVar[int] = 500
+    code: ClassVar[str] = "internal-error"
+    title: ClassVar[str] = "Something went wrong inside the service."
+    default_headers: ClassVar[Mapping[str, str]] = _NO_HEADERS
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] = _NO_HEADERS, **fields: object) -> None:
+        """Describe one occurrence.
+
+        `headers` are added to the class's own and replace those of the same name, whatever their
+        case. `fields` become extension members of the problem (RFC 9457 §3.2); one that is `None`
+        is left out.
+
+        Raises:
+            TypeError: a field would overwrite a member that the class itself fixes.
+        """
+        taken = _OWN_MEMBERS & fields.keys()
+        if taken:
+            message = f"a problem's own members can't be fields: {', '.join(sorted(taken))}"
+            raise TypeError(message)
+        super().__init__(detail)
+        self.detail = detail
+        self.headers: Mapping[str, str] = _merged(self.default_headers, headers)
+        self.fields: Mapping[str, object] = {k: v for k, v in fields.items() if v is not None}
+
+    def problem(self) -> dict[str, object]:
+        """Return the problem object of RFC 9457 §3, with `code` and the fields as extensions."""
+        return {
+            "type": PROBLEM_TYPE_PREFIX + self.code,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            "code": self.code,
+            **self.fields,
+        }
+
+    def body(self) -> bytes:
+        """Return the problem as compact JSON.
+
+        Pure ASCII: a detail may quote what a client sent, and a lone surrogate in it must not
+        turn a 400 into a 500 while it is being encoded.
+        """
+        return json.dumps(self.problem(), separators=(",", ":")).encode("ascii")
+
+
+def _merged(defaults: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    replaced = {name.lower() for name in given}
+    kept = {name: value for name, value in defaults.items() if name.lower() not in replaced}
+    return {**kept, **given}
+
+
+class StartError(GaplessError):
+    """The service can't start; the detail is for the operator who started it."""
+
+    code = "start-failed"
+    title = "The service can't start."
+
+
+class ConfigError(StartError):
+    """The configuration can't be used."""
+
+    code = "config-invalid"
+    title = "The configuration can't be used."
+
+
+class EmbeddedError(StartError):
+    """The private Valkey can't be started."""
+
+    code = "embedded-failed"
+    title = "The private Valkey can't be started."
+
+
+class InternalError(GaplessError):
+    """A fault of ours, of which the client learns nothing more."""
+
+
+class Malformed(GaplessError):
+    """The request can't be read."""
+
+    status = 400
+
+
+class MalformedParameter(Malformed):
+    """A known query parameter or header doesn't follow its grammar."""
+
+    code = "malformed-parameter"
+    title = "A parameter of the request is malformed."
+
+
+class MalformedBody(Malformed):
+    """The body isn't JSON, or isn't the kind of JSON value that was asked for."""
+
+    code = "malformed-body"
+    title = "The body of the request can't be read."
+
+
+class Unauthenticated(GaplessError):
+    """We don't know who asks; RFC 9110 §15.5.2 wants a challenge."""
+
+    status = 401
+    default_headers = _CHALLENGE
+
+
+class BadCredential(Unauthenticated):
+    """A credential is present and isn't good; never taken for an anonymous client."""
+
+    code = "bad-credential"
+    title = "The credential isn't valid."
+
+
+class CredentialRequired(Unauthenticated):
+    """No credential came, and anonymous clients may not do this."""
+
+    code = "credential-required"
+    title = "A credential is required."
+
+
+class Forbidden(GaplessError):
+    """We know who asks, and they may not."""
+
+    status = 403
+
+
+class RoleNotHeld(Forbidden):
+    """The credential doesn't carry the role that this call needs."""
+
+    code = "role-not-held"
+    title = "The credential doesn't hold the role that this needs."
+
+
+class ScopeNotHeld(Forbidden):
+    """A scope was asked for that no scope held covers."""
+
+    code = "scope-not-held"
+    title = "The credential doesn't hold a scope that was asked for."
+
+
+class NotFound(GaplessError):
+    """Nothing is at this address."""
+
+    status = 404
+    code = "not-found"
+    title = "There is nothing at this address."
+
+
+class MethodNotAllowed(GaplessError):
+    """The address exists, the method doesn't; the raiser gives `Allow` (RFC 9110 §15.5.6)."""
+
+    status = 405
+    code = "method-not-allowed"
+    title = "This address doesn't take that method."
+
+
+class NoCommonTransport(GaplessError):
+    """The client supports none of the installed transports, which `transports` names."""
+
+    status = 406
+    code = "no-common-transport"
+    title = "The client and the service have no transport in common."
+
+
+class Conflict(GaplessError):
+    """The request is sound, but not as things stand."""
+
+    status = 409
+
+
+class TransportNotOffered(Conflict):
+    """The policy doesn't offer this transport to this client; `decision` says what it offers."""
+
+    code = "transport-not-offered"
+    title = "This transport isn't offered to this client."
+
+
+class IdempotencyConflict(Conflict):
+    """An idempotency key came back with another body; `index` is the event's place."""
+
+    code = "idempotency-conflict"
+    title = "The idempotency key was used before, for something else."
+
+
+class HistoryTruncated(GaplessError):
+    """The history asked for is no longer there; it begins at `floor`."""
+
+    status = 410
+    code = "history-truncated"
+    title = "The history no longer reaches back that far."
+
+
+class TooLarge(GaplessError):
+    """More bytes than are taken."""
+
+    status = 413
+
+
+class BodyTooLarge(TooLarge):
+    """The body as a whole is over the limit."""
+
+    code = "body-too-large"
+    title = "The body of the request is too large."
+
+
+class EventTooLarge(TooLarge):
+    """One event's envelope is over the limit; `index` is its place."""
+
+    code = "event-too-large"
+    title = "An event is too large."
+
+
+class InvalidField(GaplessError):
+    """A field has a wrong value: `field` names it, `index` its event in a batch."""
+
+    status = 422
+    code = "invalid-field"
+    title = "A field of the request has a wrong value."
+
+
+class Unavailable(GaplessError):
+    """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3; 1 unless given)."""
+
+    status = 503
+    default_headers = _RETRY_SOON
+
+
+class LogUnavailable(Unavailable):
+    """Redis can't be reached, or didn't answer in time: what was sent is perhaps in the log."""
+
+    code = "log-unavailable"
+    title = "The event log can't be reached at the moment."
+
+
+class NoTransport(Unavailable):
+    """Every transport is switched off."""
+
+    code = "no-transport"
+    title = "No transport is offered at the moment."
+
+
+class Draining(Unavailable):
+    """This gateway is shutting down; another one answers."""
+
+    code = "draining"
+    title = "This gateway is shutting down."

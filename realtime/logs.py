@@ -1,0 +1,158 @@
+"""What the service writes about itself: one line an event of its life, as JSON or for people, to standard error.
+
+Rules: every logger ends up here (our own, uvicorn's, Quart's, anything on the standard library's, Python's warnings),
+and every line passes one processor that removes credentials, whoever wrote them. Requests are not logged: their URLs
+carry tickets, and at our rates the log would be larger than the traffic. The data of events is never given to a logger.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, TextIO
+
+import structlog
+from structlog.stdlib import ProcessorFormatter
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+    from realtime.config import Settings
+
+REDACTED: Final = "[redacted]"
+
+_SECRET_NAME: Final = re.compile(
+    r"(?:.*[-_.])?(?:authorization|cookie|jwt|password|secret|ticket|token)", re.IGNORECASE
+)
+_SECRET_TEXTS: Final = tuple(
+    (re.compile(pattern, re.IGNORECASE), replacement)
+    for pattern, replacement in (
+        # A header: "Authorization: …", and as dictionaries and ASGI's pairs are printed: (b'cookie', b'…').
+        (
+            r"((?:authorization|cookie)(?:['\"]\s*[:=,]|\s*[:=])\s*)(?:b?'[^']*'|b?\"[^\"]*\"|[^\r\n]+)",
+            rf"\1{REDACTED}",
+        ),
+        # A parameter of a query, a form or a cookie, also percent-encoded inside another URL.
+        (r"((?:ticket|token|secret|password)(?:=|%3D))(?!\[)[^\s&;,'\"#)]+", rf"\1{REDACTED}"),
+        # A token (RFC 7519), whatever its signature and wherever it stands: "eyJ" is '{"' in base64url.
+        (r"eyJ[\w-]+\.[\w-]+(?:\.[\w-]*)*", REDACTED),
+        (r"(bearer )[\w.~+/=-]{16,}", rf"\1{REDACTED}"),
+        # The name and password in an address: redis://user:password@host.
+        (r"(\w://)[^\s/@'\"]+@", rf"\1{REDACTED}@"),
+    )
+)
+
+# Uvicorn and Quart come with handlers of their own, which would write each line a second time, and unredacted.
+_FOREIGN_LOGGERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "quart", "quart.app", "quart.serving")
+_ACCESS_LOGGERS: Final = ("uvicorn.access", "hypercorn.access")
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to one stream; known by its type, so that a second `configure` replaces it."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
+        """Tell that a line couldn't be written, without its arguments, which the inherited method would print raw."""
+        kind, _, _ = sys.exc_info()
+        sys.stderr.write(f"a line of the logger {record.name} was lost: {kind and kind.__name__}\n")
+
+
+def configure(settings: Settings, stream: TextIO | None = None) -> None:
+    """Send all logging to `stream` (standard error unless given), in the format and from the level of `[log]`.
+
+    To be called first thing in each process, before uvicorn and Quart are set up, and uvicorn with `log_config=None`,
+    or it puts its own handlers back. Calling it again replaces what the first call did.
+    """
+    stream = stream or sys.stderr
+    level = logging.getLevelNamesMapping()[settings.log.level.upper()]
+    handler = _Handler(stream)
+    handler.setFormatter(_formatter(pretty=_is_pretty(settings.log.format, stream), colors=stream.isatty()))
+    root = logging.getLogger()
+    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level)
+    _take_over_foreign_loggers()
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *_common_processors(), ProcessorFormatter.wrap_for_formatter],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=False,  # a module's logger may have been used before this call
+    )
+
+
+def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Remove credentials from a log line, by the names of its fields and by what stands in their texts."""
+    return {name: _cleaned_field(name, value) for name, value in event.items()}
+
+
+def _cleaned_field(name: object, value: object) -> object:
+    return REDACTED if _SECRET_NAME.fullmatch(_text(name)) else _cleaned(value)
+
+
+def _cleaned(value: object) -> object:
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Mapping():
+            return {str(name): _cleaned_field(name, inner) for name, inner in value.items()}
+        case (str() | bytes() as name, inner):  # a header, as ASGI has it
+            return [_cleaned(name), _cleaned_field(name, inner)]
+        case list() | tuple() | set() | frozenset():
+            return [_cleaned(inner) for inner in value]
+    return _cleaned_text(_text(value))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "backslashreplace")
+    return value if isinstance(value, str) else repr(value)
+
+
+def _cleaned_text(text: str) -> str:
+    for pattern, replacement in _SECRET_TEXTS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def _common_processors() -> list[Processor]:
+    """Name what every line says, whichever logger it comes from."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+
+
+def _formatter(*, pretty: bool, colors: bool) -> ProcessorFormatter:
+    renderer: Processor = (
+        structlog.dev.ConsoleRenderer(colors=colors) if pretty else structlog.processors.JSONRenderer()
+    )
+    return ProcessorFormatter(
+        foreign_pre_chain=_common_processors(),
+        processors=[
+            ProcessorFormatter.remove_processors_meta,
+            structlog.processors.format_exc_info,  # before the redaction: an exception's message may quote a URL
+            redact,
+            renderer,
+        ],
+    )
+
+
+def _is_pretty(form: str, stream: TextIO) -> bool:
+    return form == "pretty" or (form == "auto" and stream.isatty())
+
+
+def _take_over_foreign_loggers() -> None:
+    for name in _FOREIGN_LOGGERS:
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+    for name in _ACCESS_LOGGERS:  # without a handler anywhere above, uvicorn doesn't even build the lines
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = False
