@@ -1,0 +1,403 @@
+#!lua name=gapless_1
+--[[
+The log's kernel (docs/architecture.md, "The log's kernel"). The name carries the version: a change of this file that an
+older gateway could not live with is another name. Never loaded with REPLACE.
+
+Keys, all with the partition's hash tag (`base` = "{gapless:<partition>}:"):
+  base log                    stream: every entry; fields c(hannel) s(cope) b(ody) p(revious id) t(otal bytes before it)
+  base meta                   hash, never expires: ms n epoch run born floor bytes, end:<epoch>, fenced:<epoch>,
+                              cap:<channel> <scope>
+  base scope <channel> <scope>   stream: the same ids; field b. A space cannot occur in a name.
+  base topics <channel>       stream: every topic event of the channel; fields s b
+  base once <channel> <sub> <key>   "<id> <fingerprint>" of an event published under an idempotency key
+  base request <key>          the reply to an append whose first answer may have been lost
+
+An id is <ms>-<seq>, seq = epoch * 2^20 + n: both below 2^53, so Lua's doubles hold them exactly.
+]]
+
+local SPAN = 1048576
+local STEP = 500
+
+-- Of this server process: a library is loaded anew in every process, so a copy of the data elsewhere has another one.
+local process
+
+local function run_id()
+  if not process then
+    process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  end
+  return process
+end
+
+local function clock()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+
+local function text(number)
+  return string.format('%.0f', number)
+end
+
+local function join(ms, seq)
+  return text(ms) .. '-' .. text(seq)
+end
+
+local function split(id)
+  local ms, seq = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(seq)
+end
+
+local function below(a, b)
+  local a_ms, a_seq = split(a)
+  local b_ms, b_seq = split(b)
+  return a_ms < b_ms or (a_ms == b_ms and a_seq < b_seq)
+end
+
+-- MINID keeps what is at or above its threshold: this one lies just above `id`.
+local function after(id)
+  local ms, seq = split(id)
+  return join(ms, seq + 1)
+end
+
+local function tail(log)
+  return join(log.ms, log.epoch * SPAN + log.n)
+end
+
+local function scope_key(log, channel, scope)
+  return log.base .. 'scope ' .. channel .. ' ' .. scope
+end
+
+local function topics_key(log, channel)
+  return log.base .. 'topics ' .. channel
+end
+
+local function is_topic(scope)
+  return string.sub(scope, 1, 6) == 'topic:'
+end
+
+local function save(log)
+  redis.call('HSET', log.meta, 'ms', text(log.ms), 'n', text(log.n), 'epoch', text(log.epoch), 'run', log.run,
+    'born', text(log.born), 'floor', log.floor, 'bytes', text(log.bytes))
+end
+
+-- Rule 1: the next id comes from meta, never from the clock alone.
+local function advance(log)
+  if log.now > log.ms then
+    log.ms, log.n = log.now, 0
+  elseif log.n + 1 < SPAN then
+    log.n = log.n + 1
+  else
+    log.ms, log.n = log.ms + 1, 0
+  end
+end
+
+local function write(log, channel, scope, body, previous)
+  local id = tail(log)
+  local horizon = text(math.max(log.now - log.retention, 0))
+  redis.call('XADD', log.key, 'MINID', '~', horizon, id,
+    'c', channel, 's', scope, 'b', body, 'p', previous, 't', text(log.bytes))
+  return id, horizon
+end
+
+-- A marker has no scope; its body says why it is there.
+local function mark(log, why)
+  local previous = tail(log)
+  advance(log)
+  return (write(log, '', '', why, previous))
+end
+
+-- Rule 2: a log that this process has not written before begins a new epoch. Its number is random: two successors of one
+-- log, on two servers, must not take the same one.
+local function begin(log)
+  local previous = ''
+  if log.epoch then
+    previous = tail(log)
+    redis.call('HSET', log.meta, 'end:' .. text(log.epoch), previous)
+  else
+    local newest = redis.call('XREVRANGE', log.key, '+', '-', 'COUNT', 1)[1]
+    log.ms = newest and split(newest[1]) or 0
+  end
+  local time = redis.call('TIME')
+  local seed = redis.sha1hex(run_id() .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
+  log.epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
+  log.ms, log.n, log.run = math.max(log.now, log.ms + 1), 0, run_id()
+  if previous == '' then
+    log.bytes = 0
+    log.born = log.epoch
+  end
+  local marker = write(log, '', '', 'epoch', previous)
+  if previous == '' then
+    log.floor = marker
+  end
+  save(log)
+end
+
+local function open(keys, args)
+  local log = { key = keys[1], meta = keys[2], base = args[1], retention = tonumber(args[2]), now = clock() }
+  local held = redis.call('HMGET', log.meta, 'ms', 'n', 'epoch', 'run', 'born', 'floor', 'bytes')
+  log.ms, log.n, log.epoch = tonumber(held[1]), tonumber(held[2]), tonumber(held[3])
+  log.run, log.born, log.floor, log.bytes = held[4], tonumber(held[5]), held[6], tonumber(held[7])
+  if not log.epoch or log.run ~= run_id() then
+    begin(log)
+  end
+  return log
+end
+
+-- Rule 9: cut a scope to its cap in steps of a hundredth, and keep where the cut ended.
+local function cap(log, stream, field, most)
+  local length = redis.call('XLEN', stream)
+  if length <= most + math.floor(most / 100) then
+    return
+  end
+  local gone = redis.call('XRANGE', stream, '-', '+', 'COUNT', length - most)
+  local last = gone[#gone][1]
+  redis.call('XTRIM', stream, 'MINID', '=', after(last))
+  redis.call('HSET', log.meta, 'cap:' .. field, last)
+end
+
+local function held_bytes(log)
+  local oldest = redis.call('XRANGE', log.key, '-', '+', 'COUNT', 1)[1]
+  return oldest and log.bytes - tonumber(oldest[2][10]) or 0
+end
+
+-- Rule 9: cut the oldest entries of the log out of every stream that holds them, and raise the floor.
+local function cut(log)
+  local gone = redis.call('XRANGE', log.key, '-', '+', 'COUNT', math.min(STEP, redis.call('XLEN', log.key) - 1))
+  if #gone == 0 then
+    return false
+  end
+  local last, streams = gone[#gone][1], {}
+  for _, entry in ipairs(gone) do
+    local channel, scope = entry[2][2], entry[2][4]
+    if scope ~= '' then
+      streams[scope_key(log, channel, scope)] = true
+      if is_topic(scope) then
+        streams[topics_key(log, channel)] = true
+      end
+    end
+  end
+  streams[log.key] = true
+  for stream in pairs(streams) do
+    redis.call('XTRIM', stream, 'MINID', '=', after(last))
+  end
+  if below(log.floor, last) then
+    log.floor = last
+  end
+  return true
+end
+
+local function relieve(log, most)
+  if most <= 0 or held_bytes(log) <= most then
+    return
+  end
+  for _ = 1, 20 do
+    if not cut(log) or held_bytes(log) <= most * 0.9 then
+      return
+    end
+  end
+end
+
+-- Every copy of an event counts: the log's, its scope's, the topic stream's; and what Redis needs around each.
+local function cost(channel, scope, body)
+  return (#body + #channel + #scope + 64) * (is_topic(scope) and 3 or 2)
+end
+
+local function keep(log, stream, id, horizon, ...)
+  redis.call('XADD', stream, 'MINID', '~', horizon, id, ...)
+  redis.call('PEXPIREAT', stream, text(log.ms + log.retention + 1000))
+end
+
+local function add(log, caps, channel, scope, body)
+  local previous = tail(log)
+  advance(log)
+  local id, horizon = write(log, channel, scope, body, previous)
+  log.bytes = log.bytes + cost(channel, scope, body)
+  local stream = scope_key(log, channel, scope)
+  keep(log, stream, id, horizon, 'b', body)
+  cap(log, stream, channel .. ' ' .. scope, caps.scope)
+  if is_topic(scope) then
+    local topics = topics_key(log, channel)
+    keep(log, topics, id, horizon, 's', scope, 'b', body)
+    cap(log, topics, channel .. ' topic:*', caps.topics)
+  end
+  return id
+end
+
+-- Idempotency of one batch: which events are there already, and which are twice in it. Returns what each position
+-- repeats: an id, the position of an earlier event of the batch, or false; or the first position in conflict.
+local function repeats(log, events)
+  local found, here = {}, {}
+  for position, event in ipairs(events) do
+    found[position] = false
+    if event.once ~= '' then
+      local key = log.base .. 'once ' .. event.once
+      local earlier = here[key]
+      local held = not earlier and redis.call('GET', key)
+      local id, fingerprint
+      if earlier then
+        id, fingerprint = earlier, events[earlier].fingerprint
+      elseif held then
+        id, fingerprint = string.match(held, '^(%S+) (%S+)$')
+      else
+        here[key] = position
+      end
+      if id then
+        if fingerprint ~= event.fingerprint then
+          return nil, position
+        end
+        found[position] = id
+      end
+    end
+  end
+  return found
+end
+
+local function read_events(args, first)
+  local events = {}
+  for at = first, #args, 5 do
+    events[#events + 1] = {
+      channel = args[at], scope = args[at + 1], body = args[at + 2], once = args[at + 3], fingerprint = args[at + 4],
+    }
+  end
+  return events
+end
+
+-- append(log, meta; base, retention, scope cap, topics cap, most bytes, request, request ttl, once ttl,
+--        then channel, scope, body, once, fingerprint of each event)
+-- -> "ok <id> <0|1: repeated> ..." or "conflict <position>". All or nothing; the same request gives the same reply.
+local function append(keys, args)
+  local request = args[1] .. 'request ' .. args[6]
+  local earlier = redis.call('GET', request)
+  if earlier then
+    return earlier
+  end
+  local log = open(keys, args)
+  local events = read_events(args, 9)
+  local found, conflict = repeats(log, events)
+  if not found then
+    return 'conflict ' .. conflict
+  end
+  local caps = { scope = tonumber(args[3]), topics = tonumber(args[4]) }
+  local before, ids, reply = log.bytes, {}, { 'ok' }
+  for position, event in ipairs(events) do
+    local id = found[position]
+    if not id then
+      id = add(log, caps, event.channel, event.scope, event.body)
+      if event.once ~= '' then
+        redis.call('SET', log.base .. 'once ' .. event.once, id .. ' ' .. event.fingerprint, 'PX', args[8])
+      end
+    elseif ids[id] then
+      id = ids[id]
+    end
+    ids[position] = id
+    reply[#reply + 1] = id
+    reply[#reply + 1] = found[position] and '1' or '0'
+  end
+  local most = tonumber(args[5])
+  if most > 0 and math.floor(before * 100 / most) ~= math.floor(log.bytes * 100 / most) then
+    relieve(log, most)
+  end
+  save(log)
+  local answer = table.concat(reply, ' ')
+  redis.call('SET', request, answer, 'PX', args[7])
+  return answer
+end
+
+-- Rule 3's third part: the lowest good cursor for a reader of these streams, always the id of an entry.
+local function floor_of(log, fields)
+  local floor = log.floor
+  if #fields > 0 then
+    for _, boundary in ipairs(redis.call('HMGET', log.meta, unpack(fields))) do
+      if boundary and below(floor, boundary) then
+        floor = boundary
+      end
+    end
+  end
+  local horizon = join(math.max(log.now - log.retention, 0), 0)
+  if below(floor, horizon) then
+    local oldest = redis.call('XRANGE', log.key, horizon, '+', 'COUNT', 1)[1]
+    floor = oldest and oldest[1] or tail(log)
+  end
+  return floor
+end
+
+-- Rule 3.
+local function is_good(log, cursor, floor)
+  local last = tail(log)
+  if cursor == last then
+    return true
+  end
+  local _, seq = split(cursor)
+  local epoch = math.floor(seq / SPAN)
+  local stop = last
+  if epoch ~= log.epoch then
+    stop = redis.call('HGET', log.meta, 'end:' .. text(epoch))
+  end
+  return stop and not below(stop, cursor) and not below(cursor, floor)
+end
+
+-- check(log, meta; base, retention, cursor or "", then "cap:<channel> <scope>" of each stream that will be read)
+-- -> good (1 or 0), floor, tail
+local function check(keys, args)
+  local log = open(keys, args)
+  local fields = {}
+  for at = 4, #args do
+    fields[#fields + 1] = args[at]
+  end
+  local floor = floor_of(log, fields)
+  local good = args[3] ~= '' and is_good(log, args[3], floor)
+  return { good and 1 or 0, floor, tail(log) }
+end
+
+-- A boundary older than the retention decides nothing any more. One step of a walk over meta at each touch.
+local walk = '0'
+
+local function sweep(log)
+  local step = redis.call('HSCAN', log.meta, walk, 'COUNT', 100)
+  walk = step[1]
+  local horizon = join(math.max(log.now - log.retention, 0), 0)
+  for at = 1, #step[2], 2 do
+    local field, value = step[2][at], step[2][at + 1]
+    local kind = string.match(field, '^(%a+):')
+    if kind and below(value, horizon) then
+      redis.call('HDEL', log.meta, field)
+    end
+  end
+end
+
+-- touch(log, meta; base, retention, most bytes) -> tail, floor, Redis's now in ms. Rule 6.
+local function touch(keys, args)
+  local log = open(keys, args)
+  if log.now - log.ms >= log.retention / 10 then
+    mark(log, 'idle')
+  end
+  relieve(log, tonumber(args[3]))
+  sweep(log)
+  save(log)
+  return { tail(log), floor_of(log, {}), text(log.now) }
+end
+
+-- fence(log, meta; base, retention, witness) -> 1 when the floor was raised, else 0. Rule 5: somebody followed, or was
+-- acknowledged, an id that this log does not have. Once for each epoch that was cut short; not for a log that began
+-- empty, where no older cursor is good anyway.
+local function fence(keys, args)
+  local log = open(keys, args)
+  local _, seq = split(args[3])
+  local epoch = math.floor(seq / SPAN)
+  if epoch == log.epoch or log.epoch == log.born then
+    return 0
+  end
+  local name = text(epoch)
+  local stop = redis.call('HGET', log.meta, 'end:' .. name)
+  if (stop and not below(stop, args[3])) or redis.call('HEXISTS', log.meta, 'fenced:' .. name) == 1 then
+    return 0
+  end
+  log.floor = mark(log, 'fence')
+  redis.call('HSET', log.meta, 'fenced:' .. name, log.floor)
+  save(log)
+  return 1
+end
+
+redis.register_function('gapless_1_append', append)
+redis.register_function('gapless_1_check', check)
+redis.register_function('gapless_1_touch', touch)
+redis.register_function('gapless_1_fence', fence)

@@ -1,0 +1,279 @@
+"""The log in Redis: append, check, replay, and what keeps it honest.
+
+All writing and judging is done by the functions of ``log.lua``, atomically; this module calls them, and reads the
+streams. Errors of Redis leave here as `LogUnavailable`. The ten rules are in ``docs/architecture.md``.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from functools import partial
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from redis.exceptions import RedisError, ResponseError
+
+from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, parse_cursor
+from realtime.errors import IdempotencyConflict, LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
+
+    from redis.asyncio import Redis
+
+Fields = dict[bytes, bytes]
+
+_REQUEST_TTL_MS = 60_000
+_TRIES = 2
+_RETRY_AFTER_S = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much history is kept: milliseconds, events of a scope, events of all topics, bytes (0: unbounded)."""
+
+    retention_ms: int
+    scope_cap: int
+    topics_cap: int
+    max_bytes: int
+    idempotency_ms: int
+
+
+class Appended(NamedTuple):
+    """The answer to one published event."""
+
+    id: Cursor
+    duplicate: bool
+
+
+class Verdict(NamedTuple):
+    """Whether a cursor can be resumed (rule 3), where history begins for that reader, and the log's tail."""
+
+    good: bool
+    floor: Cursor
+    tail: Cursor
+
+
+class Pulse(NamedTuple):
+    """What a touch returns: the log's tail, where history begins, and Redis's clock in unix milliseconds."""
+
+    tail: Cursor
+    floor: Cursor
+    now_ms: int
+
+
+class Replay(NamedTuple):
+    """A part of history: visible entries, the position up to which it was examined, and whether the start was good."""
+
+    entries: list[Entry]
+    position: Cursor
+    verdict: Verdict
+
+
+class Link(NamedTuple):
+    """An entry with the id of the one before it."""
+
+    entry: Entry
+    previous: Cursor
+
+
+class Log:
+    """One partition of the log."""
+
+    def __init__(self, redis: Redis, limits: Limits, partition: int = 0) -> None:
+        """Use a client whose own retries are off: an append repeated by it would be another event."""
+        self._redis = redis
+        self._limits = limits
+        self._base = f"{{gapless:{partition}}}:"
+        self.key = f"{self._base}log"
+        self.acknowledged = ORIGIN
+        """The highest id an append of ours got; `ORIGIN` after a restart of the window."""
+        self.witnessed: dict[int, Cursor] = {}
+        """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
+
+    async def append(self, drafts: Sequence[Draft], publisher: str = "") -> list[Appended]:
+        """Append all events or none, once each, also when the first answer is lost (then the same call is made again).
+
+        Raises:
+            IdempotencyConflict: a key was used for another event; nothing was appended.
+            LogUnavailable: no answer: the events are perhaps in the log.
+        """
+        limits = self._limits
+        events = [part for draft in drafts for part in _arguments(draft, publisher)]
+        caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
+        request = secrets.token_urlsafe(12)
+        call = partial(self._call, "append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events)
+        kind, *words = (await _again(call)).decode().split(" ")
+        if kind == "conflict":
+            index = int(words[0]) - 1
+            message = f"the idempotency key of event {index} was used for another event: use a new key"
+            raise IdempotencyConflict(message, index=index)
+        answers = [Appended(parse_cursor(id_), flag == "1") for id_, flag in zip(words[::2], words[1::2], strict=True)]
+        for answer in answers:
+            if not answer.duplicate:
+                self.witness(answer.id)
+                self.acknowledged = max(self.acknowledged, answer.id)
+        return answers
+
+    async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
+        """Judge a cursor for a reader (rule 3)."""
+        return _verdict(await self._call("check", str(cursor), *self._boundaries(interest)))
+
+    async def touch(self) -> Pulse:
+        """Give a sign of life (rule 6)."""
+        tail, floor, now = await self._call("touch", self._limits.max_bytes)
+        return Pulse(_cursor(tail), _cursor(floor), int(now))
+
+    async def fence(self, tail: Cursor) -> bool:
+        """Compare what we witnessed in other epochs than the tail's with the log; tell whether entries were lost."""
+        lost = False
+        for epoch in [epoch for epoch in self.witnessed if epoch != tail.epoch]:
+            lost |= await self._call("fence", str(self.witnessed[epoch])) == 1
+            del self.witnessed[epoch]
+        return lost
+
+    def witness(self, id_: Cursor) -> None:
+        """Remember that an id was in the log."""
+        known = self.witnessed.get(id_.epoch, ORIGIN)
+        self.witnessed[id_.epoch] = max(known, id_)
+
+    async def replay(self, interest: Interest, after: Cursor, horizon: Cursor, limit: int) -> Replay:
+        """Read up to `limit` visible entries in (`after`, `horizon`] from the scope streams (rule 7).
+
+        Without an entry to return, everything up to the horizon has been examined.
+        """
+        while True:
+            replay = await self._page(interest, after, horizon, limit)
+            if replay.entries or not replay.verdict.good or replay.position >= horizon:
+                return replay
+            after = replay.position
+
+    async def _page(self, interest: Interest, after: Cursor, horizon: Cursor, limit: int) -> Replay:
+        sources = list(self._sources(interest))
+        pipe = self._redis.pipeline(transaction=False)
+        for key, _ in sources:
+            pipe.xrange(key, f"({after}", str(horizon), limit)
+        pipe.execute_command("FCALL", *self._function("check", str(after), *self._boundaries(interest)))
+        *streams, verdict = await self._run(partial(pipe.execute, raise_on_error=True))
+        found, safe = _collect(interest, sources, streams, limit, max(horizon, after))
+        if len(found) > limit:
+            found, safe = found[:limit], found[limit - 1].id
+        return Replay(found, safe, _verdict(verdict))
+
+    async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
+        """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
+        start = "+" if before is None else f"({before}"
+        return [_link(raw) for raw in await self._run(partial(self._redis.xrevrange, self.key, start, "-", count))]
+
+    async def follow(self, connection: Redis, after: Cursor, block_ms: int, count: int) -> list[Link]:
+        """Wait up to `block_ms` for entries after an id, on a connection of the caller's own."""
+        wait = partial(connection.xread, {self.key: str(after)}, count, block_ms)
+        answer: Any = await self._run(wait)
+        if not answer:
+            return []
+        ((_, raws),) = answer.items() if isinstance(answer, dict) else answer
+        if isinstance(answer, dict):
+            (raws,) = raws
+        return [_link(raw) for raw in raws]
+
+    def _sources(self, interest: Interest) -> Iterator[tuple[str, str]]:
+        for scope in interest.scopes:
+            yield f"{self._base}scope {interest.channel} {scope}", scope
+        if interest.prefixes:
+            yield f"{self._base}topics {interest.channel}", EVERY_TOPIC
+
+    def _boundaries(self, interest: Interest | None) -> list[str]:
+        if interest is None:
+            return []
+        names = (*interest.scopes, EVERY_TOPIC) if interest.prefixes else interest.scopes
+        return [f"cap:{interest.channel} {name}" for name in names]
+
+    def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
+        keys = (self.key, f"{self._base}meta")
+        return f"gapless_1_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
+
+    async def _call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
+        command = ("FCALL", *self._function(name, *arguments))
+        return await self._run(partial(self._redis.execute_command, *command))
+
+    async def _run(self, command: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what a Redis command returns
+        try:
+            try:
+                return await command()
+            except ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+                await self._load()
+                return await command()
+        except (TimeoutError, RedisError, OSError) as error:
+            raise unavailable(error) from error
+
+    async def _load(self) -> None:
+        """Load the library; another gateway may have been first."""
+        code = files("realtime.channel").joinpath("log.lua").read_text()
+        try:
+            await self._redis.function_load(code)
+        except ResponseError as error:
+            if "already exists" not in str(error):
+                raise
+
+
+def unavailable(error: BaseException) -> LogUnavailable:
+    """Translate an error of the Redis client."""
+    reason = type(error).__name__ if not isinstance(error, ResponseError) else str(error).split(" ", 1)[0]
+    message = f"the log does not answer ({reason}): try again, with the same idempotency key when publishing"
+    return LogUnavailable(message, headers={"Retry-After": str(_RETRY_AFTER_S)})
+
+
+async def _again(call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what the call returns
+    for _ in range(_TRIES - 1):
+        try:
+            return await call()
+        except LogUnavailable:
+            continue
+    return await call()
+
+
+def _arguments(draft: Draft, publisher: str) -> tuple[str | bytes, ...]:
+    once = f"{draft.channel} {publisher} {draft.idempotency_key}" if draft.idempotency_key else ""
+    return draft.channel, draft.scope, draft.stored, once, draft.fingerprint if once else ""
+
+
+def _cursor(raw: bytes) -> Cursor:
+    return parse_cursor(raw.decode())
+
+
+def _verdict(raw: tuple[int, bytes, bytes]) -> Verdict:
+    good, floor, tail = raw
+    return Verdict(good == 1, _cursor(floor), _cursor(tail))
+
+
+def _link(raw: tuple[bytes, Fields]) -> Link:
+    id_, fields = raw
+    entry = Entry(_cursor(id_), fields[b"c"].decode(), fields[b"s"].decode(), fields[b"b"])
+    previous = fields[b"p"]
+    return Link(entry, _cursor(previous) if previous else ORIGIN)
+
+
+def _collect(
+    interest: Interest,
+    sources: Sequence[tuple[str, str]],
+    streams: Sequence[Sequence[tuple[bytes, Fields]]],
+    limit: int,
+    horizon: Cursor,
+) -> tuple[list[Entry], Cursor]:
+    """Merge what the streams gave; a stream that was cut at `limit` says nothing about what follows its last entry."""
+    safe, found = horizon, {}
+    for (_, scope), raws in zip(sources, streams, strict=True):
+        for id_, fields in raws:
+            entry = _stored(interest.channel, scope, _cursor(id_), fields)
+            found[entry.id] = entry
+        if len(raws) >= limit:
+            safe = min(safe, _cursor(raws[-1][0]))
+    visible = [found[id_] for id_ in sorted(found) if id_ <= safe and interest.sees(found[id_])]
+    return visible, safe
+
+
+def _stored(channel: str, scope: str, id_: Cursor, fields: Fields) -> Entry:
+    return Entry(id_, channel, fields[b"s"].decode() if scope == EVERY_TOPIC else scope, fields[b"b"])
