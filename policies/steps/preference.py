@@ -1,0 +1,13 @@
+"""The step that begins: the operator's order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from policies.decide import Choice, Context, Policy
+
+
+def preference(choice: Choice, policy: Policy, context: Context) -> Choice:  # noqa: ARG001 - every step takes these
+    """Start from the policy's preference."""
+    return choice.with_(policy.preference, "preference", f"the policy prefers {', '.join(policy.preference)}")

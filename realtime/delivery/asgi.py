@@ -1,0 +1,113 @@
+"""An exchange over any ASGI server (ASGI 3.0, HTTP).
+
+A write must not cost a task: ``send`` is called and its coroutine is stepped once, on the spot. Servers that have room
+finish it in that step. One that waits for its peer does not; then the rest of it runs in a task, the exchange is not
+writable meanwhile, and what is sent then (an end, at most) follows in order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from types import coroutine
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
+
+    from realtime.delivery.exchange import Listener
+    from transports.transport import Headers
+
+    Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Coroutine[Any, Any, None]]
+
+
+class ASGIExchange:
+    """One answer of an ASGI application."""
+
+    __slots__ = ("_ended", "_gone", "_rest", "_send", "_waiting", "begun", "listener")
+
+    def __init__(self, send: Send) -> None:
+        """Write through an ASGI ``send``."""
+        self.listener: Listener | None = None
+        self._send = send
+        self._rest: asyncio.Task[None] | None = None
+        self._waiting: list[Message] = []
+        self._gone = False
+        self._ended = False
+        self.begun = False
+
+    @property
+    def writable(self) -> bool:
+        """Whether the server took everything so far."""
+        return self._rest is None
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the status and the header fields."""
+        self.begun = True
+        self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+        self._put({"type": "http.response.body", "body": data, "more_body": True})
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last part of the body."""
+        self._ended = True
+        self._put({"type": "http.response.body", "body": data, "more_body": False})
+
+    async def wait(self, receive: Receive) -> None:
+        """Wait until the answer is complete or the client has gone; the latter is told to the listener."""
+        complete = self._ended and self._rest is None
+        while not complete and (await receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        rest, listener = self._rest, self.listener
+        if listener is not None:
+            listener.closed()
+        if rest is not None:
+            await asyncio.gather(rest, return_exceptions=True)
+
+    def _put(self, message: Message) -> None:
+        if self._gone:
+            return
+        if self._rest is not None:
+            self._waiting.append(message)
+            return
+        sending = self._send(message)
+        try:
+            yielded = sending.send(None)
+        except StopIteration:
+            return
+        except OSError:
+            self._gone = True
+            return
+        self._rest = asyncio.get_running_loop().create_task(self._finish(sending, yielded))
+
+    async def _finish(self, sending: Coroutine[Any, Any, None], yielded: object) -> None:
+        try:
+            await _resume(sending, yielded)
+            while self._waiting:
+                await self._send(self._waiting.pop(0))
+        except OSError:
+            self._gone = True
+        self._rest = None
+        if self.listener is not None and not self._gone:
+            self.listener.drained()
+
+
+@coroutine
+def _resume(sending: Coroutine[Any, Any, None], yielded: object) -> Generator[Any, Any, None]:
+    """Await the rest of a coroutine that was stepped once and yielded what it waits for."""
+    while True:
+        try:
+            yield yielded
+        except BaseException as error:  # noqa: BLE001 - passed on to whom it is for
+            step = partial(sending.throw, error)
+        else:
+            step = partial(sending.send, None)
+        try:
+            yielded = step()
+        except StopIteration:
+            return

@@ -1,0 +1,382 @@
+"""One client attached to the channel: reader + transport + exchange, and a table of states.
+
+    OPENING   finding out where to begin; nothing written
+    READING   behind: reading on from the cursor, in the window or in the log
+    LIVE      at the tail, in the hub's hands; its cursor is the hub's position
+    STALLED   the connection takes nothing more; left alone until it drains
+    ENDED     answered, closed, or gone
+
+An answer that does not stay open (long-poll, polling, SSE-polling) goes the same way: it ends with the first thing it
+has to say, or when its hold has passed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from enum import Enum, auto
+from typing import TYPE_CHECKING, NamedTuple
+
+from realtime.channel.event import Control
+from realtime.errors import Draining, HistoryTruncated, LogUnavailable
+from transports.transport import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from realtime.channel.event import Cursor, Entry
+    from realtime.channel.reader import Part, Reader, Truncation
+    from realtime.delivery.exchange import Exchange
+    from realtime.delivery.hub import Hub
+    from realtime.errors import GaplessError
+    from transports.transport import Answer, Terms, Transport
+
+_PATIENCE_S = 2.0
+_RETRY_S = 0.5
+_NOT_MODIFIED = 304
+
+
+class State(Enum):
+    """Where an attachment stands."""
+
+    OPENING = auto()
+    READING = auto()
+    LIVE = auto()
+    STALLED = auto()
+    ENDED = auto()
+
+
+_MOVES = {
+    State.OPENING: frozenset({State.READING, State.LIVE, State.ENDED}),
+    State.READING: frozenset({State.LIVE, State.STALLED, State.ENDED}),
+    State.LIVE: frozenset({State.READING, State.STALLED, State.ENDED}),
+    State.STALLED: frozenset({State.READING, State.ENDED}),
+    State.ENDED: frozenset[State](),
+}
+_GOING_ON = (State.OPENING, State.READING)
+
+
+def _no_ticket() -> str | None:
+    return None
+
+
+NO_TICKET = _no_ticket
+"""Renews nothing: for a client that came without a ticket."""
+
+
+class Plan(NamedTuple):
+    """How one attachment is to be served. Durations in ms; `0` means not at all."""
+
+    session: str
+    terms: Terms
+    replaceable: bool = False
+    """Whether a second waiting request of the session ends this one."""
+    hold_ms: int = 0
+    """How long the answer may wait, or stay open."""
+    heartbeat_ms: int = 0
+    limit: int = 500
+    expires_in_ms: int = 0
+    """Until the client must be told to renew its credential."""
+    refusal: Terms | None = None
+    """Given to the transport with a refusal when the client can't read a problem."""
+    notices: Sequence[Control] = ()
+    """What the next answer must say, whatever else it says."""
+    renew: Callable[[], str | None] = NO_TICKET
+    """Makes the new ticket that an answer carries, when one is due."""
+
+
+class Attachment:
+    """A client, from its request to the end of the answer."""
+
+    __slots__ = (
+        "_ends_ms",
+        "_expires_ms",
+        "_hub",
+        "_stamp_ms",
+        "_task",
+        "exchange",
+        "plan",
+        "reader",
+        "state",
+        "transport",
+    )
+
+    def __init__(self, hub: Hub, reader: Reader, transport: Transport, exchange: Exchange, plan: Plan) -> None:
+        """Serve an exchange; nothing is written before `start`."""
+        self.reader = reader
+        self.transport = transport
+        self.exchange = exchange
+        self.plan = plan
+        self.state = State.OPENING
+        self._hub = hub
+        self._stamp_ms = now = hub.wheel.now_ms()
+        self._ends_ms = now + plan.hold_ms
+        self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
+        self._task: asyncio.Task[None] | None = None
+        exchange.listener = self
+
+    @property
+    def stays_open(self) -> bool:
+        """Whether the answer goes on after its first delivery."""
+        return self.plan.terms.stays_open
+
+    @property
+    def position(self) -> Cursor:
+        """The cursor up to which everything visible has been written."""
+        return self._hub.position if self.state is State.LIVE else self.reader.cursor
+
+    def start(self) -> None:
+        """Begin: at once when the cursor is in the window, else after the log has been asked."""
+        self._hub.attachments.add(self)
+        self._go_on()
+        if self.stays_open or self.plan.hold_ms:
+            self._arm()
+
+    # The hub, the exchange and the wheel call these.
+
+    def deliver(self, entries: Sequence[Entry], data: bytes, position: Cursor) -> None:
+        """Send what came in one tick: `data` is `entries` joined for this transport; `position` lies behind them."""
+        if not self.stays_open:
+            limit = self.plan.limit
+            more = len(entries) > limit
+            self._answer(entries[:limit], position=entries[limit - 1].id if more else position, more=more)
+            return
+        self._write(data)
+        if not self.exchange.writable:
+            self._move(State.STALLED)
+            self.reader.cursor = position
+
+    def restart(self) -> None:
+        """Read on by oneself: the window began anew."""
+        self._move(State.READING)
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def drained(self) -> None:
+        """Read on after the connection was stalled."""
+        if self.state is State.STALLED:
+            self._move(State.READING)
+            self._go_on()
+
+    def closed(self) -> None:
+        """Forget a client that went away."""
+        if self.state is not State.ENDED:
+            self._end()
+
+    def close(self) -> None:
+        """End the answer as the transport ends one: nothing is lost, the client comes back with its cursor."""
+        if self.state is State.OPENING:
+            self._refuse(Draining("this gateway is going away: try again"))
+        elif self.stays_open and self.state is not State.ENDED:
+            self._end()
+            self.exchange.end(self.transport.close(self.plan.terms))
+        elif self.state is not State.ENDED:
+            self._answer(())
+
+    def tell(self, said: Control) -> None:
+        """Say something to a client that hears from us or waits: on a stream at once, else as the answer."""
+        if self.state in (State.OPENING, State.ENDED):
+            return
+        if self.stays_open:
+            self._write(self.transport.control(said))
+        else:
+            self._answer((), (said,))
+
+    def due(self, now_ms: int) -> None:
+        """Look which deadline has passed."""
+        if self.state is State.ENDED:
+            return
+        if self.state is State.OPENING:
+            self._give_up(now_ms)
+        elif self._expires_ms <= now_ms and self._expires_ms < self._ends_ms:
+            self._expire()
+        elif self._ends_ms <= now_ms:
+            self.close()
+        elif self._beats_at() <= now_ms:
+            self._beat()
+        self._arm()
+
+    # Time
+
+    def _arm(self) -> None:
+        if self.state is State.ENDED:
+            return
+        soonest = min(self._ends_ms, self._expires_ms, self._beats_at())
+        self._hub.wheel.arm(self, max(soonest, self._hub.wheel.now_ms() + 1))
+
+    def _beats_at(self) -> int:
+        return self._stamp_ms + self.plan.heartbeat_ms if self.plan.heartbeat_ms and self.stays_open else self._ends_ms
+
+    def _beat(self) -> None:
+        """Show that the line is alive; where it is not, at least look again only after another interval."""
+        self._stamp_ms = self._hub.wheel.now_ms()
+        if self.state is not State.OPENING and self.exchange.writable:
+            position = self.position
+            self._write(self.transport.control(control("heartbeat.sent", position, cursor=str(position))))
+
+    def _expire(self) -> None:
+        self.tell(control("ticket.expired"))
+        if self.stays_open:
+            self.close()
+
+    def _give_up(self, now_ms: int) -> None:
+        """Let a client go whose position could not be judged, or reached, within its hold."""
+        if not self.stays_open and self._ends_ms <= now_ms:
+            self._refuse(LogUnavailable("the log did not answer in time: try again"))
+        else:
+            self._stamp_ms = now_ms
+
+    # Reading on
+
+    def _go_on(self) -> None:
+        """Read on until at the tail, blocked, answered, or in need of the log."""
+        while self.state in _GOING_ON and self._task is None:
+            part = self.reader.take(self.plan.limit)
+            if part is None:
+                self._task = asyncio.get_running_loop().create_task(self._fetch())
+                return
+            self._accept(part)
+            if part.more and self.state is State.READING:
+                asyncio.get_running_loop().call_soon(self._go_on)
+                return
+
+    async def _fetch(self) -> None:
+        try:
+            part = await self._ask()
+        except LogUnavailable as error:
+            self._refuse(error)
+            return
+        finally:
+            self._task = None
+        if self.state in _GOING_ON:
+            self._accept(part)
+            self._go_on()
+
+    async def _ask(self) -> Part:
+        """Ask the log; a client that hears from us already waits as long as Redis is away."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _PATIENCE_S
+        while True:
+            try:
+                return await self.reader.fetch(self.plan.limit, wait=self.stays_open or self.plan.hold_ms > 0)
+            except LogUnavailable:
+                if self.state is State.OPENING and loop.time() > deadline:
+                    raise
+            await asyncio.sleep(_RETRY_S)
+
+    def _accept(self, part: Part) -> None:
+        if self.stays_open:
+            self._stream(part)
+        elif part.truncation:
+            self._answer_truncated(part.truncation)
+        elif part.entries or self.plan.notices or not (self.plan.hold_ms or part.more):
+            self._answer(part.entries, more=part.more)
+        elif self.reader.is_at_tail:
+            self._move(State.LIVE)
+
+    def _stream(self, part: Part) -> None:
+        frames = [self.transport.control(_truncated(part.truncation))] if part.truncation else []
+        if self.state is State.OPENING:
+            frames.append(self._open())
+            self._move(State.READING)
+        if part.entries:
+            events = [encode(self.transport, entry) for entry in part.entries]
+            frames.append(self.transport.join(events, self.reader.cursor))
+        if frames:
+            self._write(b"".join(frames))
+        if not self.exchange.writable:
+            self._move(State.STALLED)
+        elif not part.more and self.reader.is_at_tail:
+            self._move(State.LIVE)
+
+    # Writing
+
+    def _open(self) -> bytes:
+        plan, terms = self.plan, self.plan.terms
+        answer = self.transport.open(terms)
+        self.exchange.begin(answer.status, answer.headers)
+        position = self.reader.started
+        established = control(
+            "connection.established",
+            position,
+            session=plan.session,
+            transport=self.transport.name,
+            cursor=str(position),
+            heartbeat_ms=plan.heartbeat_ms,
+            lifetime_ms=terms.lifetime_ms,
+        )
+        return answer.body + self.transport.control(established)
+
+    def _write(self, data: bytes) -> None:
+        self._stamp_ms = self._hub.wheel.now_ms()
+        self.exchange.write(data)
+
+    def _answer_truncated(self, truncation: Truncation) -> None:
+        if self.plan.terms.public:
+            detail = "history after this cursor is gone: fetch your state, then go on without a cursor"
+            self._refuse(HistoryTruncated(detail, floor=str(truncation.floor)))
+        else:
+            self._answer((), (_truncated(truncation),))
+
+    def _answer(
+        self,
+        entries: Sequence[Entry],
+        controls: Sequence[Control] = (),
+        *,
+        position: Cursor | None = None,
+        more: bool = False,
+    ) -> None:
+        terms = self.plan.terms
+        position = position or self.position
+        if terms.public:
+            position = entries[-1].id if entries else terms.given or position
+        frames = [encode(self.transport, entry) for entry in entries]
+        said = [] if terms.public else [self.transport.control(one) for one in (*controls, *self.plan.notices)]
+        self._send(self.transport.answer(terms, Delivery(frames, said, position, more, self.plan.renew())))
+
+    def _refuse(self, error: GaplessError) -> None:
+        if self.state is not State.ENDED:
+            self._send(self.transport.refuse(error, self.plan.refusal))
+
+    def _send(self, answer: Answer) -> None:
+        self._end()
+        length = () if answer.status == _NOT_MODIFIED else ((b"content-length", b"%d" % len(answer.body)),)
+        self.exchange.begin(answer.status, (*answer.headers, *length))
+        self.exchange.end(answer.body)
+
+    # States
+
+    def _move(self, state: State) -> None:
+        if state not in _MOVES[self.state]:
+            message = f"an attachment can't go from {self.state.name} to {state.name}"
+            raise RuntimeError(message)
+        if self.state is State.LIVE:
+            self.reader.cursor = self._hub.position
+            self._hub.release(self)
+        self.state = state
+        if state is State.LIVE:
+            self._hub.adopt(self)
+
+    def _end(self) -> None:
+        self._move(State.ENDED)
+        self._hub.attachments.discard(self)
+        self._hub.wheel.disarm(self)
+        if self._task is not None and self._task is not asyncio.current_task():
+            self._task.cancel()
+
+
+def encode(transport: Transport, entry: Entry) -> bytes:
+    """Encode an entry for a transport, once for all who receive it."""
+    frame = entry.frames.get(transport.name)
+    if frame is None:
+        frame = entry.frames[transport.name] = transport.frame(entry)
+    return frame
+
+
+def control(event: str, position: Cursor | None = None, **data: object) -> Control:
+    """Make a control event of this moment."""
+    return Control(event, data, time.time_ns() // 1_000_000, position)
+
+
+def _truncated(truncation: Truncation) -> Control:
+    requested, floor, cursor = truncation
+    return control("history.truncated", cursor, requested=requested, floor=str(floor), cursor=str(cursor))

@@ -1,0 +1,41 @@
+"""One HTTP answer being written: the seam between the engine and a server.
+
+An exchange never blocks and keeps no more than what was handed to it: the engine asks `writable` first and leaves an
+attachment alone until `Listener.drained`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from transports.transport import Headers
+
+
+class Listener(Protocol):
+    """Who is told what becomes of an exchange."""
+
+    def drained(self) -> None:
+        """Hear that it is writable again."""
+
+    def closed(self) -> None:
+        """Hear that the client went away."""
+
+
+class Exchange(Protocol):
+    """An answer: `begin` once, `write` any number of times, `end` once."""
+
+    listener: Listener | None
+
+    @property
+    def writable(self) -> bool:
+        """Whether the connection takes more: its write buffer is below the high-water mark."""
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Send the status line and the header fields."""
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body."""
+
+    def end(self, data: bytes = b"") -> None:
+        """Send the last part of the body, which may be empty."""

@@ -1,0 +1,158 @@
+"""The hub: the follower's ticks, to the attachments that an event concerns.
+
+An attachment at its tail has no cursor of its own: its cursor is the hub's position, so a tick costs nothing for those
+whom it does not concern. What many see alike is encoded once and joined once: attachments of one transport, filter and
+pattern list form a group with a common buffer of what its members share (broadcasts, and what their patterns match).
+Who sees more than that is found from the events, through an index of scopes, never by asking each attachment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from realtime.channel.event import BROADCAST, ORIGIN, Cursor, Entry, Interest
+from realtime.delivery.attachment import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from realtime.delivery.attachment import Attachment
+    from realtime.delivery.wheel import Wheel
+    from transports.transport import Transport
+
+_ID = attrgetter("id")
+_COMMON = frozenset({BROADCAST})
+
+
+@dataclass(slots=True)
+class Group:
+    """Attachments that share a transport, and what all of them see."""
+
+    transport: Transport
+    common: Interest
+    members: set[Attachment] = field(default_factory=set)
+
+    def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
+        """Make one write of entries; answers that do not stay open are made one by one instead."""
+        if not self.transport.stays_open or not entries:
+            return b""
+        return self.transport.join([encode(self.transport, entry) for entry in entries], position)
+
+
+class Hub:
+    """Who is attached, and who of them is at the tail."""
+
+    def __init__(self, wheel: Wheel) -> None:
+        """Begin with nobody."""
+        self.wheel = wheel
+        self.position: Cursor = ORIGIN
+        self.attachments: set[Attachment] = set()
+        self._groups: dict[tuple[str, Interest], Group] = {}
+        self._scopes: dict[tuple[str, str], set[Attachment]] = {}
+        self._waiting: dict[str, Attachment] = {}
+
+    # The follower calls these.
+
+    def extended(self, entries: Sequence[Entry]) -> None:
+        """Deliver the entries of one tick, in one write for each attachment."""
+        position = entries[-1].id
+        own = self._own(entries)
+        for group in list(self._groups.values()):
+            self._sweep(group, [entry for entry in entries if group.common.sees(entry)], own, position)
+        self.position = position
+
+    def _sweep(
+        self,
+        group: Group,
+        common: list[Entry],
+        own: Mapping[Attachment, Sequence[Entry]],
+        position: Cursor,
+    ) -> None:
+        shared = group.join(common, position)
+        joined: dict[tuple[Cursor, ...], bytes] = {}
+        for attachment in list(group.members) if common else [one for one in own if one in group.members]:
+            if attachment not in own:
+                attachment.deliver(common, shared, position)
+                continue
+            seen = _merge(common, own[attachment])
+            ids = _ids(seen)
+            if ids not in joined:
+                joined[ids] = group.join(seen, position)
+            attachment.deliver(seen, joined[ids], position)
+
+    def restarted(self, base: Cursor) -> None:
+        """Let everyone at the tail read on by themselves: the window began anew at `base`."""
+        live = [attachment for group in self._groups.values() for attachment in group.members]
+        for attachment in live:
+            attachment.restart()
+        self.position = base
+
+    # Attachments call these.
+
+    def adopt(self, attachment: Attachment) -> None:
+        """Take over an attachment that is at the tail."""
+        self._group(attachment).members.add(attachment)
+        for key in _own_scopes(attachment):
+            self._scopes.setdefault(key, set()).add(attachment)
+        if attachment.plan.replaceable:
+            earlier = self._waiting.get(attachment.plan.session)
+            self._waiting[attachment.plan.session] = attachment
+            if earlier is not None:
+                earlier.close()
+
+    def release(self, attachment: Attachment) -> None:
+        """Give an attachment back to itself."""
+        group = self._group(attachment)
+        group.members.discard(attachment)
+        if not group.members:
+            del self._groups[_group_key(attachment)]
+        for key in _own_scopes(attachment):
+            held = self._scopes[key]
+            held.discard(attachment)
+            if not held:
+                del self._scopes[key]
+        if self._waiting.get(attachment.plan.session) is attachment:
+            del self._waiting[attachment.plan.session]
+
+    def close(self) -> None:
+        """End every answer; the clients come back with their cursors."""
+        for attachment in list(self.attachments):
+            attachment.close()
+
+    def _group(self, attachment: Attachment) -> Group:
+        key = _group_key(attachment)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(attachment.transport, key[1])
+        return group
+
+    def _own(self, entries: Iterable[Entry]) -> dict[Attachment, list[Entry]]:
+        """Find who sees entries of a tick by an exact scope."""
+        found: dict[Attachment, list[Entry]] = {}
+        for entry in entries:
+            for attachment in self._scopes.get((entry.channel, entry.scope), ()):
+                if attachment.reader.interest.passes(entry):
+                    found.setdefault(attachment, []).append(entry)
+        return found
+
+
+def _group_key(attachment: Attachment) -> tuple[str, Interest]:
+    interest = attachment.reader.interest
+    return attachment.transport.name, replace(interest, scopes=interest.scopes & _COMMON)
+
+
+def _own_scopes(attachment: Attachment) -> list[tuple[str, str]]:
+    interest = attachment.reader.interest
+    return [(interest.channel, scope) for scope in interest.scopes if scope != BROADCAST]
+
+
+def _merge(common: Sequence[Entry], own: Sequence[Entry]) -> list[Entry]:
+    """Put two runs into one order; what is in both (a topic by name and by pattern) is one event."""
+    return sorted({entry.id: entry for entry in (*common, *own)}.values(), key=_ID)
+
+
+def _ids(entries: Sequence[Entry]) -> tuple[Cursor, ...]:
+    """Name a run of entries: those who see the same ones in a tick share one buffer."""
+    return tuple([entry.id for entry in entries])
