@@ -1,0 +1,67 @@
+"""One HTTP request as the hot endpoints see it, whichever server or lane it came through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from realtime.errors import MalformedParameter
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Request(NamedTuple):
+    """A request's head. Header names are lower case; the last of several equal query parameters counts."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    headers: Mapping[str, str]
+    scheme: str = "http"
+
+    def header(self, name: str) -> str:
+        """Return a header field's value, empty when it is absent."""
+        return self.headers.get(name, "")
+
+
+def from_asgi(scope: Mapping[str, Any]) -> Request:
+    """Read the head of an ASGI request; a header that comes several times is joined (RFC 9110 §5.3, 9113 §8.2.3).
+
+    Raises:
+        MalformedParameter: the query string can't be read.
+    """
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"]:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name in headers:
+            value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
+        headers[name] = value
+    return Request(scope["method"], scope["path"], parse_query(scope["query_string"]), headers, scope["scheme"])
+
+
+def parse_query(raw: bytes) -> dict[str, str]:
+    """Read a query string (WHATWG URL, application/x-www-form-urlencoded).
+
+    Raises:
+        MalformedParameter: it is not UTF-8.
+    """
+    if not raw:
+        return {}
+    if raw.isascii() and b"%" not in raw and b"+" not in raw:
+        return _plain(raw.decode())
+    try:
+        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100))
+    except ValueError as error:
+        message = "the query string can't be read: percent-encode it as UTF-8"
+        raise MalformedParameter(message) from error
+
+
+def _plain(raw: str) -> dict[str, str]:
+    """Read a query string without escapes; what the general reader makes of it, sooner."""
+    query = {}
+    for part in raw.split("&"):
+        if part:
+            name, _, value = part.partition("=")
+            query[name] = value
+    return query
