@@ -1,0 +1,65 @@
+"""Cross-origin requests (WHATWG Fetch, section 3.2): pages of the configured sites may call, with credentials."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from realtime.delivery.asgi import Message, Send
+
+_PREFLIGHT = (
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"authorization, content-type, if-match, if-none-match, last-event-id, traceparent",
+    ),
+    (b"access-control-max-age", b"7200"),
+    (b"content-length", b"0"),
+)
+_EXPOSED = (b"access-control-expose-headers", b"etag, retry-after, www-authenticate")
+
+
+class Cors:
+    """Which origins may call, and the header fields that tell their browsers so."""
+
+    def __init__(self, origins: Collection[str]) -> None:
+        """Allow these origins: scheme, host and port, as browsers send them."""
+        self._origins = frozenset(origin.encode() for origin in origins)
+
+    def allowed(self, scope: dict[str, Any]) -> bytes | None:
+        """Return a request's origin when it is allowed."""
+        if not self._origins:
+            return None
+        origin = next((value for name, value in scope["headers"] if name == b"origin"), None)
+        return origin if origin in self._origins else None
+
+    def wrap(self, send: Send, origin: bytes) -> Send:
+        """Add the header fields to an answer."""
+
+        async def with_fields(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *_fields(origin), _EXPOSED]
+            await send(message)
+
+        return with_fields
+
+    async def preflight(self, send: Send, origin: bytes) -> None:
+        """Answer a preflight request of an allowed origin."""
+        await send({"type": "http.response.start", "status": 204, "headers": [*_fields(origin), *_PREFLIGHT]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def is_preflight(scope: dict[str, Any]) -> bool:
+    """Tell whether a request only asks whether another may be made."""
+    asks = any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    return asks and scope["method"] == "OPTIONS"
+
+
+def _fields(origin: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    return (
+        (b"access-control-allow-origin", origin),
+        (b"access-control-allow-credentials", b"true"),
+        (b"vary", b"Origin"),
+    )

@@ -1,0 +1,139 @@
+"""The ASGI application: the four hot endpoints, served here, and everything else, served by Quart."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+
+from realtime.attach import write
+from realtime.cors import Cors, is_preflight
+from realtime.delivery.asgi import ASGIExchange
+from realtime.errors import GaplessError, InternalError, MalformedBody, MethodNotAllowed
+from realtime.offers import EVENTS
+from realtime.publish import MOST_BYTES, body_too_large
+from realtime.request import from_asgi
+from transports.transport import problem
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from quart import Quart
+
+    from realtime.attach import Attacher
+    from realtime.auth import Credentials
+    from realtime.channel.follower import Follower
+    from realtime.delivery.asgi import Receive, Send
+    from realtime.publish import Publisher
+    from realtime.request import Request
+    from transports.transport import Answer, Transport
+
+    Scope = dict[str, Any]
+    Application = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_CATCH_UP_S = 1.0
+_log = structlog.get_logger("gapless.http")
+
+
+class Dispatcher:
+    """Routes the hot endpoints past the framework."""
+
+    def __init__(
+        self,
+        transports: Mapping[str, Transport],
+        attacher: Attacher,
+        publisher: Publisher,
+        credentials: Credentials,
+        follower: Follower,
+    ) -> None:
+        """Serve these transports and the publish endpoint."""
+        self._paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
+        self._attacher = attacher
+        self._publisher = publisher
+        self._credentials = credentials
+        self._follower = follower
+
+    def handles(self, scope: Scope) -> bool:
+        """Tell whether a request is for a hot endpoint."""
+        return scope["path"] in self._paths or scope["path"] == EVENTS
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that `handles` accepted."""
+        exchange = ASGIExchange(send)
+        try:
+            await self._serve(scope, receive, exchange)
+        except GaplessError as error:
+            write(exchange, problem(error))
+        except Exception:
+            _log.exception("request failed", path=scope["path"])
+            if exchange.begun:
+                raise
+            write(exchange, problem(InternalError("the service failed to answer: try again")))
+        await exchange.wait(receive)
+
+    async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
+        transport = self._paths.get(scope["path"])
+        allowed = "POST" if transport is None else "GET"
+        if scope["method"] != allowed:
+            message = f"{scope['method']} is not allowed here: use {allowed}"
+            raise MethodNotAllowed(message, headers={"Allow": allowed})
+        request = from_asgi(scope)
+        if transport is None:
+            write(exchange, await self._publish(request, receive))
+            return
+        if self._credentials.fetches_keys and "authorization" in request.headers:
+            await self._look_for_key(request)
+        if self._follower.is_behind:
+            await self._follower.catch_up(_CATCH_UP_S)
+        self._attacher.attach(transport, request, exchange)
+
+    async def _publish(self, request: Request, receive: Receive) -> Answer:
+        credential = await self._credentials.authenticate_fresh(request)
+        return await self._publisher.publish(credential.identity, await _body(receive))
+
+    async def _look_for_key(self, request: Request) -> None:
+        """Fetch the key of a token that is not known yet; what is wrong with the token is said when attaching."""
+        with suppress(GaplessError):
+            await self._credentials.authenticate_fresh(request)
+
+
+class Front:
+    """The whole service as one ASGI application: cross-origin rules, the hot endpoints, then the framework."""
+
+    def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors) -> None:
+        """Serve the dispatcher before the framework."""
+        self._dispatcher = dispatcher
+        self._application = cast("Application", framework)
+        self._cors = cors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] != "http":
+            await self._application(scope, receive, send)
+            return
+        origin = self._cors.allowed(scope)
+        if origin is not None and is_preflight(scope):
+            await self._cors.preflight(send, origin)
+            return
+        if origin is not None and b"audience=public" not in scope["query_string"]:
+            send = self._cors.wrap(send, origin)
+        serve = self._dispatcher if self._dispatcher.handles(scope) else self._application
+        await serve(scope, receive, send)
+
+
+async def _body(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            incomplete = "the connection ended within the body"
+            raise MalformedBody(incomplete)
+        part = message.get("body", b"")
+        size += len(part)
+        if size > MOST_BYTES:
+            raise body_too_large()
+        parts.append(part)
+        if not message.get("more_body", False):
+            return b"".join(parts)

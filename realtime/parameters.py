@@ -1,0 +1,101 @@
+"""The query parameters and header fields of the ``GET``s, read by their grammar (PROTOCOL §4, in common)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from realtime.channel.event import (
+    LARGEST,
+    Cursor,
+    Interest,
+    check_scope_or_pattern,
+    interest,
+    parse_cursor,
+    parse_filter,
+)
+from realtime.channel.reader import Start
+from realtime.errors import MalformedParameter
+
+if TYPE_CHECKING:
+    from realtime.auth import Identity
+    from realtime.request import Request
+
+NOWHERE = Cursor(LARGEST, 0)
+"""A cursor that no log has: a position that can't be read can't be resumed."""
+
+_MOST_DIGITS = 9
+_SHOWN = 64
+
+
+@lru_cache(maxsize=4096)
+def visible(identity: Identity, scopes: str | None, events: str | None) -> Interest:
+    """Return what an identity sees, narrowed by ``?scopes=`` and ``?events=``.
+
+    Raises:
+        MalformedParameter: one of them is not of the grammar.
+        ScopeNotHeld: a scope was asked for that no held one covers.
+    """
+    try:
+        wanted = None if events is None else parse_filter(events)
+        asked = None if scopes is None else [check_scope_or_pattern(one) for one in scopes.split(",")]
+    except ValueError as error:
+        raise MalformedParameter(str(error)) from error
+    return interest(identity.channel, identity.held if asked is None else identity.narrow(asked), wanted)
+
+
+def is_public(request: Request) -> bool:
+    """Tell whether an answer for everyone is asked for (``?audience=public``).
+
+    Raises:
+        MalformedParameter: another audience is asked for.
+    """
+    audience = request.query.get("audience")
+    if audience not in {None, "public"}:
+        raise MalformedParameter("audience: only 'public' can be asked for")
+    return audience is not None
+
+
+def start(request: Request, resumes_by: str) -> Start:
+    """Return where a client wants to begin.
+
+    The header field that a transport resumes by comes first; what can't be read there can't be resumed, and is no
+    error, for a browser can't drop it.
+
+    Raises:
+        MalformedParameter: ``?cursor=`` is neither a cursor nor ``earliest``.
+    """
+    asked = request.query.get("cursor")
+    begin = Start() if asked is None else position("cursor", asked)
+    last = request.header(resumes_by) if resumes_by else ""
+    if not last:
+        return begin
+    try:
+        return Start(parse_cursor(last), requested=last)
+    except ValueError:
+        return Start(NOWHERE, requested=last[:_SHOWN])
+
+
+def position(name: str, text: str) -> Start:
+    """Read a position: a cursor or ``earliest``; `name` is the parameter's.
+
+    Raises:
+        MalformedParameter: it is neither.
+    """
+    if text == "earliest":
+        return Start(earliest=True, requested=text)
+    try:
+        return Start(parse_cursor(text), requested=text)
+    except ValueError as error:
+        raise MalformedParameter(f"{name}: {error}, or 'earliest'") from error
+
+
+def whole_number(name: str, text: str, least: int, most: int) -> int:
+    """Read a whole number within bounds.
+
+    Raises:
+        MalformedParameter: it is none, or lies outside.
+    """
+    if text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS and least <= int(text) <= most:
+        return int(text)
+    raise MalformedParameter(f"{name}: a whole number from {least} to {most} is expected")

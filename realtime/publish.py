@@ -1,0 +1,159 @@
+"""Publish: validate, append once, answer with ids (PROTOCOL §4, Publish).
+
+`data` is checked to be JSON and carried as it was written; nothing of it is parsed into objects.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from realtime.channel.event import Draft, check_scope, check_type, compact, stored_envelope
+from realtime.errors import BodyTooLarge, EventTooLarge, InvalidField, MalformedBody, ScopeNotHeld
+from transports.transport import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.auth import Identity
+    from realtime.channel.log import Appended, Log
+
+MOST_BYTES = 4 * 1024 * 1024
+_MOST_EVENTS = 1_000
+_MOST_CHARACTERS = 255
+_LARGEST_VERSION = 2**31 - 1
+
+
+class Publication(msgspec.Struct):
+    """One event as its publisher writes it."""
+
+    event: str
+    scope: str
+    data: msgspec.Raw
+    version: int = 1
+    key: str | None = None
+    idempotency_key: str | None = None
+
+
+class _Batch(msgspec.Struct):
+    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+
+
+_BATCH = msgspec.json.Decoder(_Batch)
+_PUBLICATION = msgspec.json.Decoder(Publication)
+
+
+class Publisher:
+    """Turns request bodies into events of the log."""
+
+    def __init__(self, log: Log, most_event_bytes: int) -> None:
+        """Append to a log events whose stored envelope has at most so many bytes."""
+        self._log = log
+        self._most_event_bytes = most_event_bytes
+
+    async def publish(self, identity: Identity, body: bytes) -> Answer:
+        """Publish one event or a batch, all or nothing.
+
+        Raises:
+            MalformedBody: the body is not JSON.
+            InvalidField: a field is missing or wrong; `index` names the event.
+            RoleNotHeld: the identity is no publisher.
+            ScopeNotHeld: it may not publish to the scope of event `index`.
+            BodyTooLarge: the body has over 4 MiB.
+            EventTooLarge: event `index` is over the limit.
+            IdempotencyConflict: a key was used for another event.
+            LogUnavailable: the events are perhaps in the log.
+        """
+        identity.require_role("publisher")
+        if len(body) > MOST_BYTES:
+            raise body_too_large()
+        drafts = [self._draft(identity, index, raw) for index, raw in enumerate(_split(body))]
+        appended = await self._log.append(drafts, identity.sub or "") if drafts else []
+        return Answer(201, ((b"content-type", b"application/json"), (b"cache-control", b"no-store")), _body(appended))
+
+    def _draft(self, identity: Identity, index: int, raw: msgspec.Raw) -> Draft:
+        publication = _decode(index, raw)
+        _check(publication, index)
+        if not identity.may_publish(publication.scope):
+            message = f"event {index}: the token does not allow publishing to its scope"
+            raise ScopeNotHeld(message, index=index)
+        stored = stored_envelope(
+            publication.event,
+            publication.scope,
+            compact(bytes(publication.data)),
+            publication.version,
+            key=publication.key,
+        )
+        if len(stored) > self._most_event_bytes:
+            message = f"event {index} has {len(stored)} bytes: at most {self._most_event_bytes} are kept"
+            raise EventTooLarge(message, index=index)
+        return Draft(identity.channel, publication.scope, stored, publication.idempotency_key or "")
+
+
+def body_too_large() -> BodyTooLarge:
+    """Make the error for a body over the limit."""
+    return BodyTooLarge(f"the body has over {MOST_BYTES} bytes: publish in smaller batches")
+
+
+def _split(body: bytes) -> Sequence[msgspec.Raw]:
+    """Return the events of a body, unread."""
+    try:
+        body.decode()
+        batch = _BATCH.decode(body)
+    except msgspec.ValidationError as error:
+        raise InvalidField(f"the body: {error}", field="events") from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise MalformedBody("the body is not JSON in UTF-8") from error
+    if batch.events is msgspec.UNSET:
+        return [msgspec.Raw(body)]
+    if len(batch.events) > _MOST_EVENTS:
+        message = f"a batch has at most {_MOST_EVENTS} events: {len(batch.events)} were sent"
+        raise InvalidField(message, field="events")
+    return batch.events
+
+
+def _decode(index: int, raw: msgspec.Raw) -> Publication:
+    try:
+        return _PUBLICATION.decode(raw)
+    except msgspec.ValidationError as error:
+        raise InvalidField(f"event {index}: {error}", field=_field(str(error)), index=index) from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedBody(f"event {index} is not JSON that can be read") from error
+
+
+def _field(message: str) -> str | None:
+    """Find which field a validation error is about."""
+    for word in message.replace("`", " ").replace("$.", " ").split():
+        if word in Publication.__struct_fields__:
+            return word
+    return None
+
+
+def _check(publication: Publication, index: int) -> None:
+    """Raise `InvalidField` for a value that the grammar does not allow."""
+    for field, check in (("event", check_type), ("scope", check_scope)):
+        _checked(index, field, check, getattr(publication, field))
+    for field in ("key", "idempotency_key"):
+        _checked(index, field, _check_key, getattr(publication, field))
+    if not 0 <= publication.version <= _LARGEST_VERSION:
+        message = f"event {index}: version: a number from 0 to {_LARGEST_VERSION}"
+        raise InvalidField(message, field="version", index=index)
+
+
+def _checked(index: int, field: str, check: Any, value: str | None) -> None:  # noqa: ANN401 - any of the checks
+    try:
+        check(value)
+    except ValueError as error:
+        raise InvalidField(f"event {index}: {field}: {error}", field=field, index=index) from error
+
+
+def _check_key(value: str | None) -> None:
+    if value is not None and not (0 < len(value) <= _MOST_CHARACTERS and value.isprintable()):
+        message = f"1 to {_MOST_CHARACTERS} printable characters are expected"
+        raise ValueError(message)
+
+
+def _body(appended: Sequence[Appended]) -> bytes:
+    answers = [{"id": str(one.id), "duplicate": one.duplicate} for one in appended]
+    return msgspec.json.encode({"events": answers})
