@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 NOWHERE = Cursor(LARGEST, 0)
 """A cursor that no log has: a position that can't be read can't be resumed."""
 
-_MOST_DIGITS = 9
+_MOST_DIGITS = 16
 _SHOWN = 64
 
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from policies.decide import Context
+from realtime.channel.event import LARGEST
+from realtime.channel.reader import Start
 from realtime.delivery.attachment import NO_TICKET, Plan, control
 from realtime.errors import GaplessError, NoTransport, TransportNotOffered
-from realtime.parameters import NOWHERE, is_public, start, whole_number
+from realtime.parameters import is_public, start, whole_number
 from transports.transport import Terms
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from realtime.auth import Credential, Credentials, Identity
     from realtime.channel.event import Control, Cursor
     from realtime.channel.follower import Follower
-    from realtime.channel.reader import Start
     from realtime.config import Settings
     from realtime.offers import Offers
     from realtime.request import Request
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 _LIMIT = 500
 _MOST_EVENTS = 1_000
-_LONGEST_MS = 24 * 3600 * 1000
+_LONGEST_MS = LARGEST - 1
 _EARLY_MS = 60_000
 _NOTHING: tuple[Control, ...] = ()
 _MUCH_LATER = 5
@@ -81,15 +82,18 @@ class Planner:
         )
 
     def refusal(self, transport: Transport, request: Request) -> Terms | None:
-        """Settle how to refuse a client that can't read problems: it comes back where it is."""
+        """Settle how to refuse a client that can't read problems: it comes back where it is.
+
+        Never further: one that wants all history has no position yet, and what can't be resumed still has to be said.
+        """
         if not transport.takes_no_problem(request.header("accept")):
             return None
         try:
-            given = start(request, transport.resumes_by).cursor
+            begin = start(request, transport.resumes_by)
         except GaplessError:
-            given = None
-        if given in {None, NOWHERE}:
-            given = self._follower.tail if self._follower.filled else None
+            begin = Start()
+        from_now = begin == Start() and self._follower.filled
+        given = self._follower.tail if from_now else begin.cursor
         return Terms(retry_ms=_jittered(self._settings.sse.retry * _MUCH_LATER, 0.5), given=given)
 
     def _offered(

@@ -49,11 +49,14 @@ class SSE(Transport):
         return Answer(200, self.headers(terms), b"".join(parts))
 
     def refuse(self, error: GaplessError, terms: Terms | None) -> Answer:
-        """Send an EventSource away for a while when it may come back; let any other error be final."""
+        """Send an EventSource away for a while when it may come back; let any other error be final.
+
+        An ``id:`` without a value lets one that has no position ask as it did before.
+        """
         if terms is None or error.status < _FIRST_UNAVAILABLE:
             return problem(error)
-        position = _id(terms.given) + b"\n" if terms.given else b""
-        return Answer(200, self.headers(terms), _retry(terms.retry_ms) + position)
+        position = _id(terms.given) if terms.given else b"id:\n"
+        return Answer(200, self.headers(terms), _retry(terms.retry_ms) + position + b"\n")
 
     def headers(self, terms: Terms) -> Headers:  # noqa: ARG002 - the same for everyone
         """Forbid caches and proxies to keep, change or hold back the stream."""

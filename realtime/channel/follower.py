@@ -109,27 +109,35 @@ class Follower:
 
     async def _follow(self, connection: Redis) -> None:
         while True:
-            if self._refill:
-                await self._fill()
-            links = await self.log.follow(connection, self.window.position, _BLOCK_MS, _COUNT)
+            await self.read_on(connection, _BLOCK_MS)
             self._answered("follow")
-            if links and not self._refill:
-                self._take(links)
+
+    async def read_on(self, connection: Redis, block_ms: int) -> None:
+        """Take what the log has after our position, waiting up to `block_ms` for it; first fill the window when due."""
+        if self._refill:
+            await self._fill()
+        links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
+        if links and not self._refill:
+            self._take(links)
 
     async def _touch(self, _: Redis) -> None:
         while True:
             self._wanted.clear()
-            before = self.window.position
-            pulse = await self.log.touch()
+            await self.touch()
             self._answered("touch")
-            if pulse.tail < before:
-                self._refill = True
-            if await self.log.fence(pulse.tail):
-                _log.warning("entries lost", floor=str(pulse.tail))
-            self.window.trim(pulse.floor)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_TOUCH_EVERY_S):
                     await self._wanted.wait()
+
+    async def touch(self) -> None:
+        """Give the log a sign of life, and compare what we know with what it says (rules 5 and 6)."""
+        before = self.window.position
+        pulse = await self.log.touch()
+        if pulse.tail < before:
+            self._refill = True
+        if await self.log.fence(pulse.tail):
+            _log.warning("entries lost", floor=str(pulse.tail))
+        self.window.trim(pulse.floor)
 
     async def _fill(self) -> None:
         """Begin the window anew from the recent part of the log."""

@@ -9,14 +9,16 @@ Who sees more than that is found from the events, through an index of scopes, ne
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from realtime.channel.event import BROADCAST, ORIGIN, Cursor, Entry, Interest
+from realtime.channel.reader import BATCH_BYTES
 from realtime.delivery.attachment import encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.wheel import Wheel
@@ -56,12 +58,12 @@ class Hub:
     # The follower calls these.
 
     def extended(self, entries: Sequence[Entry]) -> None:
-        """Deliver the entries of one tick, in one write for each attachment."""
-        position = entries[-1].id
-        own = self._own(entries)
-        for group in list(self._groups.values()):
-            self._sweep(group, [entry for entry in entries if group.common.sees(entry)], own, position)
-        self.position = position
+        """Deliver the entries of one tick, in one write for each attachment, or several when they are large."""
+        for part in _parts(entries):
+            own = self._own(part)
+            for group in list(self._groups.values()):
+                self._sweep(group, [entry for entry in part if group.common.sees(entry)], own, part[-1].id)
+            self.position = part[-1].id
 
     def _sweep(
         self,
@@ -70,6 +72,7 @@ class Hub:
         own: Mapping[Attachment, Sequence[Entry]],
         position: Cursor,
     ) -> None:
+        """Deliver to one group what all of it sees, and to some of its members what only they see."""
         shared = group.join(common, position)
         joined: dict[tuple[Cursor, ...], bytes] = {}
         for attachment in list(group.members) if common else [one for one in own if one in group.members]:
@@ -93,9 +96,14 @@ class Hub:
 
     def adopt(self, attachment: Attachment) -> None:
         """Take over an attachment that is at the tail."""
-        self._group(attachment).members.add(attachment)
-        for key in _own_scopes(attachment):
-            self._scopes.setdefault(key, set()).add(attachment)
+        common, own = _share(attachment.reader.interest)
+        key = (attachment.transport.name, common)
+        group = self._groups.get(key)
+        if group is None:
+            group = self._groups[key] = Group(attachment.transport, common)
+        group.members.add(attachment)
+        for scope in own:
+            self._scopes.setdefault(scope, set()).add(attachment)
         if attachment.plan.replaceable:
             earlier = self._waiting.get(attachment.plan.session)
             self._waiting[attachment.plan.session] = attachment
@@ -104,15 +112,17 @@ class Hub:
 
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
-        group = self._group(attachment)
+        common, own = _share(attachment.reader.interest)
+        key = (attachment.transport.name, common)
+        group = self._groups[key]
         group.members.discard(attachment)
         if not group.members:
-            del self._groups[_group_key(attachment)]
-        for key in _own_scopes(attachment):
-            held = self._scopes[key]
+            del self._groups[key]
+        for scope in own:
+            held = self._scopes[scope]
             held.discard(attachment)
             if not held:
-                del self._scopes[key]
+                del self._scopes[scope]
         if self._waiting.get(attachment.plan.session) is attachment:
             del self._waiting[attachment.plan.session]
 
@@ -120,13 +130,6 @@ class Hub:
         """End every answer; the clients come back with their cursors."""
         for attachment in list(self.attachments):
             attachment.close()
-
-    def _group(self, attachment: Attachment) -> Group:
-        key = _group_key(attachment)
-        group = self._groups.get(key)
-        if group is None:
-            group = self._groups[key] = Group(attachment.transport, key[1])
-        return group
 
     def _own(self, entries: Iterable[Entry]) -> dict[Attachment, list[Entry]]:
         """Find who sees entries of a tick by an exact scope."""
@@ -138,14 +141,22 @@ class Hub:
         return found
 
 
-def _group_key(attachment: Attachment) -> tuple[str, Interest]:
-    interest = attachment.reader.interest
-    return attachment.transport.name, replace(interest, scopes=interest.scopes & _COMMON)
+@lru_cache(maxsize=65536)
+def _share(interest: Interest) -> tuple[Interest, tuple[tuple[str, str], ...]]:
+    """Split an interest into what its group sees alike, and the exact scopes that are found from the events."""
+    own = tuple((interest.channel, scope) for scope in interest.scopes if scope != BROADCAST)
+    return replace(interest, scopes=interest.scopes & _COMMON), own
 
 
-def _own_scopes(attachment: Attachment) -> list[tuple[str, str]]:
-    interest = attachment.reader.interest
-    return [(interest.channel, scope) for scope in interest.scopes if scope != BROADCAST]
+def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
+    """Cut a tick where a joined write would pass its bound."""
+    begin, size = 0, 0
+    for at, entry in enumerate(entries):
+        size += entry.size
+        if size > BATCH_BYTES and at > begin:
+            yield entries[begin:at]
+            begin, size = at, entry.size
+    yield entries[begin:]
 
 
 def _merge(common: Sequence[Entry], own: Sequence[Entry]) -> list[Entry]:
