@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -26,13 +26,17 @@ class Claims(msgspec.Struct, frozen=True, omit_defaults=True):
     roles: tuple[str, ...] = ()
     publish: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET
     jti: str | msgspec.UnsetType = msgspec.UNSET
-    aud: Any = msgspec.UNSET
-    """For whom the token is; we are nobody that it could name."""
+    aud: str | tuple[str, ...] = ()
+    """For whom the token is."""
 
-    def fault(self) -> str | None:
-        """Name the claim that doesn't follow its grammar (PROTOCOL §1), and what was expected."""
-        if self.aud is not msgspec.UNSET:
-            return 'it is for another audience ("aud")'  # RFC 7519 §4.1.3: then it MUST be rejected
+    def fault(self, audience: str | None) -> str | None:
+        """Name the claim that doesn't follow its grammar (PROTOCOL §1), and what was expected.
+
+        `audience` is the name that tokens for this service bear, if they bear one (RFC 7519 §4.1.3).
+        """
+        named_for = (self.aud,) if isinstance(self.aud, str) else self.aud
+        if (audience is not None or named_for) and audience not in named_for:
+            return 'it is not for this audience ("aud"; auth.audience)'
         named = {"sub": (self.sub,), "channel": (self.channel,), "roles": self.roles}
         for claim, names in named.items():
             if not all(_is(check_name, name) for name in names):

@@ -60,6 +60,7 @@ class Credentials:
         scopes = settings.auth.anonymous_scopes
         self._anonymous = Credential(anonymous(scopes), None, "anonymous") if scopes else None
         self._now_ms = now_ms
+        self._audience = settings.auth.audience or ()
         self._tokens = Tokens(settings.auth, secret, now_ms, fetch)
         self._tickets = Tickets(secret, self._anonymous and self._anonymous.identity, now_ms)
         self._cookie = TicketCookie(settings)
@@ -180,6 +181,7 @@ class Credentials:
             roles=tuple(roles),
             publish=msgspec.UNSET if publish is None else tuple(publish),
             jti=secrets.token_urlsafe(_JTI_BYTES),
+            aud=self._audience,
         )
         return self._tokens.mint(claims)
 

@@ -63,7 +63,7 @@ class Tokens:
 
     def _read(self, text: str) -> Identity:
         claims = self._claims(self._signing.verify(text, self._keys))
-        fault = claims.fault()
+        fault = claims.fault(self._settings.audience)
         if fault is not None:
             raise bad_token(f"isn't acceptable: {fault}")
         identity = claims.identity()
@@ -108,7 +108,7 @@ class Tokens:
                 f"tokens are signed with {self._signing.algorithm} here (auth.algorithm) by who has the private key: "
                 "mint them there"
             )
-        fault = claims.fault()
+        fault = claims.fault(self._settings.audience)
         if fault is not None:
             raise MalformedParameter(fault)
         return self._signing.sign(msgspec.json.encode(claims), self._shared)

@@ -40,6 +40,7 @@ from realtime.config.values import (
     RedisUrl,
     Scopes,
     Secret,
+    Text,
     WebAddress,
 )
 
@@ -90,6 +91,7 @@ class AuthSettings(Section):
     algorithm: Literal["HS256", "RS256", "ES256", "EdDSA"] = "HS256"
     public_key: PublicKey = None
     jwks_url: WebAddress = None
+    audience: Text = None
     leeway: Annotated[Milliseconds, lasting("0s", "5m")] = 5 * SECOND
     ticket_ttl: Annotated[Milliseconds, lasting("1s", "24h")] = 60 * SECOND
     anonymous_scopes: Scopes = ()

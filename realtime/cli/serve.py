@@ -1,0 +1,83 @@
+"""``gapless serve`` and ``gapless demo``: a gateway in this terminal."""
+
+from contextlib import suppress
+from typing import Annotated
+
+import typer
+
+from realtime.cli.console import output
+from realtime.cli.options import DEFAULT_URL, Config, configured
+
+Host = Annotated[
+    str | None, typer.Option(help="The address to listen on: 127.0.0.1, unless configured.", metavar="ADDRESS")
+]
+Port = Annotated[
+    int | None, typer.Option(help="The port to listen on: 8000, unless configured; 0 for any.", metavar="PORT")
+]
+Workers = Annotated[int | None, typer.Option(help="How many processes serve: 1, unless configured.", metavar="N")]
+
+
+def serve(*, host: Host = None, port: Port = None, workers: Workers = None, config: Config = None) -> None:
+    """Run the service.
+
+    It keeps its log in the Redis at redis.url. Without one, it starts a
+    private Valkey, with its data in .gapless (data_dir), and ends it too.
+
+    Ctrl-C ends everything at once, with status 0: clients come back with
+    their cursors and miss nothing. A second Ctrl-C ends it by force.
+
+    [bold]Examples[/]
+
+      gapless serve
+      gapless serve --host 0.0.0.0 --port 80 --workers 4
+      GAPLESS_REDIS__URL=redis://10.0.0.5/0 gapless serve --config prod.toml
+
+    Exit status: 0, ended by a signal; 1, it can't start (the port is in use,
+    no Valkey); 2, the configuration, or the Redis it names, can't be used.
+    """
+    from realtime.server.run import serve as run  # noqa: PLC0415 - a second of imports that other commands do without
+
+    settings = configured(config, server__host=host, server__port=port, server__workers=workers)
+    with suppress(KeyboardInterrupt):  # Ctrl-C before the service could hear it
+        run(settings, _announce)
+
+
+def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None:
+    """Run the service with a page that shows real events, live.
+
+    The events are this machine's load, on topic:host, and the progress of a
+    real piece of work, hashing the installed packages' files, on user:demo.
+
+    Anybody who can reach the page is let in: keep it on your own machine.
+    Ctrl-C ends everything at once, and so does the end of the program that
+    started this one.
+
+    [bold]Examples[/]
+
+      gapless demo
+      gapless demo --port 8080
+      gapless tail --sub demo          (in another terminal)
+
+    Exit status: as of gapless serve.
+    """
+    from realtime.server.run import serve as run  # noqa: PLC0415 - a second of imports that other commands do without
+
+    settings = configured(config, server__host=host, server__port=port)
+    with suppress(KeyboardInterrupt):
+        run(settings, _announce_page, demo=True)
+
+
+def _announce(url: str) -> None:
+    output.print(f"Gapless is listening on [bold]{url}[/]")
+    output.print("[dim]Ctrl-C ends it.[/]")
+
+
+def _announce_page(url: str) -> None:
+    output.print(f"\n  Gapless is live: open [bold]{url}/[/]\n")
+    output.print("  [dim]The page shows this machine's load and a task's progress, as they happen.[/]")
+    output.print("  [dim]The same in a terminal:[/]  gapless tail --sub demo" + _elsewhere(url))
+    output.print("  [dim]Ctrl-C ends everything.[/]\n")
+
+
+def _elsewhere(url: str) -> str:
+    return "" if url == DEFAULT_URL else f" --url {url}"

@@ -1,0 +1,158 @@
+"""A process of our own that is started again when it dies, and never outlives us.
+
+It reports to its parent through a pipe: once, that it is ready, or why it can't be. The end of the pipe is its end.
+
+Rules: it is started from the main thread, which is the parent that the kernel watches (`die_with_parent`). A terminal's
+Ctrl-C goes to every process of the group: a child doesn't hear it, and is ended by its parent, in the right order.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import signal
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import structlog
+
+from realtime.embedded import die_with_parent
+from realtime.errors import StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from multiprocessing.connection import Connection
+    from multiprocessing.context import SpawnProcess
+
+_FIRST_RESTART_S: Final = 0.1
+_SLOWEST_RESTART_S: Final = 10.0
+_STOP_S: Final = 5.0
+"""How long a child may take to end before it is killed: longer than a gateway's last answers."""
+
+_spawn: Final = multiprocessing.get_context("spawn")
+_log = structlog.get_logger("gapless.server")
+
+
+class Report:
+    """The child's end of the pipe."""
+
+    def __init__(self, pipe: Connection) -> None:
+        """Write to this end."""
+        self._pipe = pipe
+
+    def ready(self) -> None:
+        """Tell the parent that the work has begun."""
+        self._pipe.send(None)
+
+    def refused(self, problem: StartError) -> None:
+        """Tell the parent why it can't begin."""
+        self._pipe.send(problem)
+
+
+@dataclass(slots=True)
+class Child:
+    """One process, and those that take its place."""
+
+    name: str
+    work: Callable[..., None]
+    """What it does until it is ended: a function of a module, called with a `Report` and the arguments."""
+    arguments: tuple[object, ...]
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when it was ready for the first time."""
+    _pause_s: float = field(init=False, default=_FIRST_RESTART_S)
+
+    async def keep(self) -> NoReturn:
+        """Start it, and start it again whenever it dies, until cancelled; then it is ended.
+
+        Raises:
+            StartError: it ended before it was ready for the first time.
+        """
+        while True:
+            process, pipe = self._start()
+            try:
+                with suppress(EOFError):
+                    await self._listen(pipe)
+            finally:
+                await _end(process, pipe)
+            if not self.ready.is_set():
+                raise StartError(f"The {self.name} ended with status {process.exitcode} while it was starting.")
+            _log.error("a process ended and is started again", process=self.name, status=process.exitcode)
+            await asyncio.sleep(self._pause_s)
+            self._pause_s = min(self._pause_s * 2, _SLOWEST_RESTART_S)
+
+    def _start(self) -> tuple[SpawnProcess, Connection]:
+        ours, theirs = _spawn.Pipe(duplex=False)
+        arguments = (os.getpid(), theirs, self.work, self.arguments)
+        process = _spawn.Process(target=_begin, name=self.name, args=arguments, daemon=True)
+        with _unheard(signal.SIGINT):
+            process.start()
+        theirs.close()  # the copy in the child is the last, and ends with it
+        return process, ours
+
+    async def _listen(self, pipe: Connection) -> NoReturn:
+        """Hear what it reports, until EOFError tells that it has ended."""
+        while True:
+            problem = await _received(pipe)
+            if problem is None:
+                self._pause_s = _FIRST_RESTART_S
+                self.ready.set()
+            elif self.ready.is_set():
+                _log.error("a process can't be started again", process=self.name, detail=problem.detail)
+            else:
+                raise problem
+
+
+def _begin(parent: int, pipe: Connection, work: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    """Do the work, in the child."""
+    # By SIGKILL: once the parent is gone nobody is left to insist.
+    die_with_parent(parent, signal.SIGKILL)
+    report = Report(pipe)
+    try:
+        work(report, *arguments)
+    except StartError as problem:
+        report.refused(problem)
+
+
+@contextmanager
+def _unheard(signum: signal.Signals) -> Iterator[None]:
+    """Block a signal: a process started meanwhile will never hear it, and we hear it a moment later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+async def _received(pipe: Connection) -> StartError | None:
+    """Wait for the next report.
+
+    Raises:
+        EOFError: the child has ended.
+    """
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(pipe.fileno(), readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(pipe.fileno())
+    report: StartError | None = pipe.recv()
+    return report
+
+
+async def _end(process: SpawnProcess, pipe: Connection) -> None:
+    """End a process, by force if it doesn't in time."""
+    process.terminate()
+    try:
+        async with asyncio.timeout(_STOP_S):
+            with suppress(EOFError):
+                while True:
+                    await _received(pipe)
+    except TimeoutError:
+        _log.warning("a process didn't end in time and is killed", process=process.name, pid=process.pid)
+    finally:
+        process.kill()
+        process.join()
+        pipe.close()

@@ -1,0 +1,122 @@
+"""The service on uvicorn, in one process, until it is cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import uvicorn
+
+from realtime.app import Service
+from realtime.demo import page
+from realtime.server.address import port_in_use, url
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Iterator
+
+    from realtime.config import Settings
+
+_BACKLOG: Final = 4096
+_LAST_ANSWERS_S: Final = 2
+"""How long requests that are being answered at the end may take, once every stream and held answer was ended."""
+
+_TICK_S: Final = 0.05
+
+
+class Gateway(uvicorn.Server):
+    """Uvicorn, ended by its caller: signals are `realtime.server.run`'s, which has more to end than this."""
+
+    def __init__(self, settings: Settings, service: Service, ready: Callable[[], None]) -> None:
+        """Prepare to serve; `ready` is called once clients may be sent here."""
+        super().__init__(_config(settings, service))
+        self._service = service
+        self._ready = ready
+        self._was_ready = False
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none, and raise none again when all is done."""
+        yield
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what uvicorn does ten times a second, and tell when the window is filled."""
+        if not self._was_ready:
+            client = self._service.quart.test_client()
+            self._was_ready = (await client.get("/readyz")).status_code == 200  # noqa: PLR2004 - as everybody asks
+            if self._was_ready:
+                self._ready()
+        return await super().on_tick(counter)
+
+    def stop(self) -> None:
+        """End every answer, and take no more connections."""
+        self._service.close_answers()
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End uvicorn, and the answers to requests that were on their way when `stop` was called."""
+        ending = asyncio.create_task(self._end_late_answers())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            ending.cancel()
+
+    async def _end_late_answers(self) -> NoReturn:
+        while True:
+            self._service.close_answers()
+            await asyncio.sleep(_TICK_S)
+
+
+async def run_gateway(
+    settings: Settings, redis_url: str, sock: socket.socket, ready: Callable[[], None], *, demo: bool = False
+) -> None:
+    """Serve on a bound socket until cancelled; then every answer is ended first, and the rest at once.
+
+    Raises:
+        StartError: the log can't be used, or the port was taken in the meantime.
+    """
+    service = Service(settings, redis_url)
+    if demo:
+        page.register(service.quart, service.credentials)
+    try:
+        await service.start()
+        await _serve(Gateway(settings, service, ready), sock)
+    finally:
+        await service.stop()
+
+
+async def _serve(gateway: Gateway, sock: socket.socket) -> None:
+    place = url(sock).removeprefix("http://")
+    serving = asyncio.create_task(gateway.serve([sock]))
+    try:
+        await asyncio.shield(serving)
+    except asyncio.CancelledError:
+        gateway.stop()
+        await serving
+        raise
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise port_in_use(place) from error
+        raise
+
+
+def _config(settings: Settings, service: Service) -> uvicorn.Config:
+    level = logging.getLevelNamesMapping()[settings.log.level.upper()]
+    return uvicorn.Config(
+        service.asgi,
+        loop="none",  # one runs already
+        http="httptools",
+        ws="none",
+        lifespan="off",  # the service is started and stopped here, where what goes wrong can be told
+        interface="asgi3",
+        log_config=None,
+        log_level=max(level, logging.WARNING),  # that it starts and ends is said by ourselves
+        access_log=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=-(-settings.server.keep_alive // 1000),
+        timeout_graceful_shutdown=_LAST_ANSWERS_S,
+    )

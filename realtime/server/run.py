@@ -1,0 +1,105 @@
+"""Starts the parts of a gateway in their order, and keeps them together: one fails, all end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import asynccontextmanager, closing, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from realtime import logs
+from realtime.embedded import Embedded
+from realtime.server import address, producing, stopping, worker
+from realtime.server.child import Child
+from realtime.server.gateway import run_gateway
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import AsyncIterator, Callable
+
+    from realtime.config import Settings
+
+
+def serve(settings: Settings, announce: Callable[[str], None], *, demo: bool = False) -> None:
+    """Run a gateway until SIGINT or SIGTERM; call `announce` with its address once clients may come.
+
+    To be called from the main thread of a process that has nothing else to do. With `demo`, the demo's page and
+    producer are part of it, and it ends with the process that started this one.
+
+    Raises:
+        StartError: it can't start; nothing was left running.
+    """
+    started_by = os.getppid()
+    logs.configure(settings)
+    stopping.run(_whole(settings, announce, demo=demo), tied_to=started_by if demo else None)
+
+
+async def _whole(settings: Settings, announce: Callable[[str], None], *, demo: bool) -> None:
+    with closing(address.bind(settings.server, shared=settings.server.workers > 1)) as sock:
+        async with _log_url(settings) as redis_url:
+            await _Parts(settings, redis_url, sock, demo).run(announce)
+
+
+@asynccontextmanager
+async def _log_url(settings: Settings) -> AsyncIterator[str]:
+    """Yield the address of the configured Redis, or of a private Valkey, which is there until the context ends.
+
+    Raises:
+        StartError: the private Valkey can't be started.
+    """
+    if settings.redis.url is not None:
+        yield settings.redis.url
+        return
+    embedded = Embedded()
+    try:
+        url = await embedded.start(settings.data_dir)
+        supervision = asyncio.create_task(embedded.supervise())
+        try:
+            yield url
+        finally:
+            supervision.cancel()
+            with suppress(asyncio.CancelledError):
+                await supervision
+    finally:
+        await embedded.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs once there is a port and a log."""
+
+    settings: Settings
+    redis_url: str
+    sock: socket.socket
+    demo: bool
+
+    async def run(self, announce: Callable[[str], None]) -> None:
+        """Run all of them until one fails or we are cancelled; then end all of them.
+
+        Raises:
+            StartError: one can't start.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                for ready in self._gateway(group):
+                    await ready.wait()
+                url = address.url(self.sock)
+                announce(url)
+                if self.demo:
+                    group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+        except ExceptionGroup as errors:
+            raise errors.exceptions[0] from errors
+
+    def _gateway(self, group: asyncio.TaskGroup) -> list[asyncio.Event]:
+        """Begin to serve, here or in workers; return what tells that each of them does."""
+        workers = self.settings.server.workers
+        if workers == 1:
+            ready = asyncio.Event()
+            group.create_task(run_gateway(self.settings, self.redis_url, self.sock, ready.set, demo=self.demo))
+            return [ready]
+        arguments = (self.settings, self.redis_url, address.Place.of(self.sock), self.demo)
+        children = [Child(f"worker-{number}", worker.work, arguments) for number in range(1, workers + 1)]
+        for child in children:
+            group.create_task(child.keep())
+        return [child.ready for child in children]

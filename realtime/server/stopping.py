@@ -1,0 +1,66 @@
+"""Runs one piece of work on an event loop of its own, until a signal or the end of another process stops it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING, Final
+
+import uvloop
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+FORCED: Final = 130
+"""The status after a second Ctrl-C: 128 and the number of SIGINT, as shells have it."""
+
+
+def run(work: Coroutine[None, None, None], *, tied_to: int | None = None) -> None:
+    """Run `work`, and cancel it at the first SIGINT or SIGTERM, or when the process `tied_to` ends.
+
+    To be called from the main thread. A second SIGINT ends this process at once, and the kernel those that depend on
+    it (`die_with_parent`).
+    """
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, suppress(asyncio.CancelledError):
+        runner.run(_until_stopped(work, tied_to))
+
+
+async def _until_stopped(work: Coroutine[None, None, None], tied_to: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(work)
+    interrupts = 0
+
+    def interrupted() -> None:
+        nonlocal interrupts
+        interrupts += 1
+        if interrupts > 1:
+            os._exit(FORCED)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupted)
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    with ExitStack() as watched:
+        if tied_to is not None:
+            _watch(tied_to, task, watched)
+        await task
+
+
+def _watch(process: int, task: asyncio.Task[None], watched: ExitStack) -> None:
+    """Cancel a task when a process ends, where the system can tell (Linux).
+
+    Other than the kernel's signal (`die_with_parent`) this doesn't mistake the end of the thread that started us for
+    the end of its process: we know nothing of the program that did.
+    """
+    try:
+        descriptor = os.pidfd_open(process)
+    except ProcessLookupError:
+        task.cancel()
+    except (AttributeError, OSError):
+        return  # another system, or a process out of our sight
+    else:
+        watched.callback(os.close, descriptor)
+        loop = asyncio.get_running_loop()
+        loop.add_reader(descriptor, task.cancel)
+        watched.callback(loop.remove_reader, descriptor)

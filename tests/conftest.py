@@ -1,0 +1,40 @@
+"""Fixtures for everyone: a Valkey for each test process, emptied for each test, and a gateway on it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+from redis import Redis
+
+from tests.support.gateway import Gateway, gateway
+from tests.support.redis import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(scope="session")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """One Valkey for the tests of this process that don't hurt it."""
+    server = RedisServer(tmp_path_factory.mktemp("valkey"))
+    asyncio.run(server.start())
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis_url(valkey: RedisServer) -> str:
+    """The address of a Valkey that holds nothing."""
+    with Redis(port=valkey.port) as client:
+        client.flushall()
+    return valkey.url
+
+
+@pytest.fixture
+async def served(tmp_path: Path, redis_url: str) -> AsyncIterator[Gateway]:
+    """A gateway with the default settings."""
+    async with gateway(tmp_path, redis_url) as running:
+        yield running

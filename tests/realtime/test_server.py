@@ -1,0 +1,241 @@
+"""A gateway as a program: how it starts, what it says, how it ends, and that nothing of it is left."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import time
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import pytest
+
+from realtime.config import ServerSettings
+from realtime.server import address
+from tests.support.program import GAPLESS, PATIENCE_S, program
+from tests.support.redis import RedisServer
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.program import Program
+
+SECRET = "a secret for tests that is long enough"
+OPEN = {"GAPLESS_AUTH__SECRET": SECRET, "GAPLESS_AUTH__ANONYMOUS_SCOPES": '["broadcast","topic:*"]'}
+TWO = {**OPEN, "GAPLESS_SERVER__WORKERS": "2"}
+POLL = "/api/v1/events/poll"
+
+
+@asynccontextmanager
+async def visiting(url: str) -> AsyncIterator[httpx2.AsyncClient]:
+    async with httpx2.AsyncClient(base_url=url, timeout=15, trust_env=False) as http:
+        yield http
+
+
+async def position(http: httpx2.AsyncClient) -> str:
+    answer: dict[str, Any] = (await http.get(POLL)).json()
+    return str(answer["cursor"])
+
+
+async def begun(http: httpx2.AsyncClient, received: list[str]) -> asyncio.Task[None]:
+    """Open a stream, read it to its end in the background, and return once something came."""
+    something = asyncio.Event()
+
+    async def read() -> None:
+        async with http.stream("GET", "/api/v1/events/stream") as answer:
+            async for text in answer.aiter_text():
+                received.append(text)
+                something.set()
+
+    task = asyncio.create_task(read())
+    async with asyncio.timeout(PATIENCE_S):
+        await something.wait()
+    return task
+
+
+def workers(gateway: Program) -> list[int]:
+    """Return the processes of our own that a gateway started: those that serve, or the demo's producer."""
+    return sorted(pid for pid, command in gateway.processes().items() if "multiprocessing.spawn" in command)
+
+
+def said(gateway: Program) -> list[str]:
+    """Return what a gateway's log tells, once it has ended."""
+    return [json.loads(line)["event"] for line in gateway.errors.splitlines() if line.startswith("{")]
+
+
+# Starting and ending
+
+
+async def test_ctrl_c_ends_streams_and_held_answers_at_once_and_leaves_nothing(tmp_path: Path) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=OPEN) as gateway:
+        async with visiting(await gateway.address()) as http:
+            assert (await http.get("/readyz")).status_code == 200
+            received: list[str] = []
+            stream = await begun(http, received)
+            held = asyncio.create_task(http.get("/api/v1/events/long-poll", params={"cursor": await position(http)}))
+            await position(http)
+            interrupted = time.monotonic()
+            gateway.interrupt()
+            async with asyncio.timeout(3):
+                await stream  # to its end, not cut off
+                assert (await held).status_code in {200, 503}
+        assert await gateway.ended(within_s=5) == 0
+        assert time.monotonic() - interrupted < 5
+        await gateway.nothing_left()
+    assert "".join(received).startswith("retry:")
+    assert "Traceback" not in gateway.errors
+    assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}
+
+
+async def test_a_second_ctrl_c_ends_by_force(tmp_path: Path) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=OPEN) as gateway:
+        await gateway.address()
+        (valkey,) = [pid for pid, command in gateway.processes().items() if "valkey" in command]
+        os.kill(valkey, signal.SIGSTOP)  # and so the first can't end it
+        gateway.interrupt()
+        with pytest.raises(TimeoutError):
+            await gateway.ended(within_s=2)
+        gateway.interrupt()
+        assert await gateway.process.wait() == 130
+        os.kill(valkey, signal.SIGCONT)
+        await gateway.nothing_left()
+
+
+async def test_the_first_start_makes_a_secret_and_says_so_and_the_next_one_keeps_it(tmp_path: Path) -> None:
+    secrets = []
+    for _ in range(2):
+        async with program(tmp_path, "serve", "--port", "0") as gateway:
+            await gateway.address()
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            assert await gateway.ended() == 0
+        secrets.append((tmp_path / "run" / "data" / "secret").read_text())
+        told = [event for event in said(gateway) if event.startswith("made a secret")]
+        assert len(told) == (1 if len(secrets) == 1 else 0)
+        assert secrets[0].strip() not in gateway.errors
+    assert secrets[0] == secrets[1]
+    assert (tmp_path / "run" / "data" / "secret").stat().st_mode & 0o777 == 0o600
+
+
+# Workers
+
+
+async def test_workers_share_an_address_and_one_that_dies_is_replaced(tmp_path: Path) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=TWO) as gateway:
+        url = await gateway.address()
+        before = workers(gateway)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        async with asyncio.timeout(PATIENCE_S):
+            while len(set(workers(gateway)) | set(before)) < 3:  # noqa: ASYNC110 - /proc gives no event
+                await asyncio.sleep(0.05)
+        async with visiting(url) as http:
+            for _ in range(8):
+                assert (await http.get("/readyz", headers={"Connection": "close"})).status_code in {200, 503}
+            received: list[str] = []
+            stream = await begun(http, received)
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await stream
+        assert await gateway.ended(within_s=10) == 0
+        await gateway.nothing_left()
+    assert "a process ended and is started again" in said(gateway)
+    assert "Traceback" not in gateway.errors
+
+
+async def test_kill_9_leaves_no_process(tmp_path: Path) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=TWO) as gateway:
+        await gateway.address()
+        assert len(gateway.processes()) >= 4
+        os.kill(gateway.process.pid, signal.SIGKILL)
+        await gateway.process.wait()
+        await gateway.nothing_left()
+
+
+# What prevents a start
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
+async def test_a_port_in_use_is_said_in_one_line(tmp_path: Path, count: int) -> None:
+    with closing(address.bind(ServerSettings(port=0), shared=count > 1)) as taken:
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        async with program(tmp_path, "serve", "--port", port, "--workers", str(count)) as gateway:
+            assert await gateway.ended() == 1
+            assert gateway.errors == (
+                f"error: 127.0.0.1:{port} is in use by another program. Stop that one, or choose another port: "
+                "--port 8001, or 0 for any that is free.\n"
+            )
+            await gateway.nothing_left()
+    assert not (tmp_path / "run" / "data").exists()
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
+async def test_a_redis_that_evicts_is_refused_once_and_in_words(tmp_path: Path, count: int) -> None:
+    redis = RedisServer(tmp_path / "redis", arguments=("--maxmemory-policy", "allkeys-lru"))
+    await redis.start()
+    try:
+        environ = {**OPEN, "GAPLESS_REDIS__URL": redis.url}
+        async with program(tmp_path, "serve", "--port", "0", "--workers", str(count), environ=environ) as gateway:
+            assert await gateway.ended() == 2
+            assert gateway.errors.count("error: ") == 1
+            assert "maxmemory-policy is allkeys-lru" in gateway.errors
+            assert "Traceback" not in gateway.errors
+            await gateway.nothing_left()
+    finally:
+        redis.stop()
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({"GAPLESS_REDIS__URL": "redis://127.0.0.1:1/0"}, "redis.url: the server does not answer"),
+        ({"GAPLESS_ENV": "production"}, "auth.secret"),
+        ({"GAPLESS_SSE__HEARTBAET": "5s"}, "did you mean GAPLESS_SSE__HEARTBEAT"),
+    ],
+    ids=["redis away", "production without a secret", "a misspelt setting"],
+)
+async def test_a_configuration_that_cant_be_used_is_told_and_nothing_starts(
+    tmp_path: Path, environ: dict[str, str], words: str
+) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=environ) as gateway:
+        assert await gateway.ended() == 2
+        assert gateway.errors.startswith("error: ") or "\nerror: " in gateway.errors
+        assert words in gateway.errors
+        assert "Traceback" not in gateway.errors
+        assert not gateway.said
+        await gateway.nothing_left()
+
+
+# The demo
+
+
+async def test_the_demo_shows_a_page_and_real_events_and_ends_with_ctrl_c(tmp_path: Path) -> None:
+    async with program(tmp_path, "demo", "--port", "0", environ=OPEN) as demo:
+        async with visiting(await demo.address()) as http:
+            page = await http.get("/")
+            assert page.headers["content-type"].startswith("text/html")
+            seen = await http.get("/api/v1/events/long-poll", params={"cursor": "earliest"})
+            assert {event["event"] for event in seen.json()["events"]} == {"host.load-sampled"}
+        demo.interrupt()
+        assert await demo.ended(within_s=5) == 0
+        await demo.nothing_left()
+    assert "Traceback" not in demo.errors
+
+
+@pytest.mark.parametrize("victim", ["itself", "its parent"])
+async def test_kill_9_of_the_demo_or_its_parent_leaves_no_process(tmp_path: Path, victim: str) -> None:
+    # As make does it: a shell between, which waits.
+    script = f'{GAPLESS} demo --port 0 & echo "pid $!"; wait'
+    async with program(tmp_path, "-c", script, command="sh") as shell:
+        pid = int((await shell.line("pid ")).split()[1])
+        await shell.address()
+        async with asyncio.timeout(PATIENCE_S):
+            while not workers(shell):  # noqa: ASYNC110 - /proc gives no event
+                await asyncio.sleep(0.05)
+        os.kill(pid if victim == "itself" else shell.process.pid, signal.SIGKILL)
+        await shell.process.wait()
+        await shell.nothing_left()

