@@ -93,7 +93,7 @@ class AuthSettings(Section):
     jwks_url: WebAddress = None
     audience: Text = None
     leeway: Annotated[Milliseconds, lasting("0s", "5m")] = 5 * SECOND
-    ticket_ttl: Annotated[Milliseconds, lasting("1s", "24h")] = 60 * SECOND
+    ticket_ttl: Annotated[Milliseconds, lasting("100ms", "24h")] = 60 * SECOND
     anonymous_scopes: Scopes = ()
     cookie_secure: Literal["auto", "always", "never"] = "auto"
     cookie_same_site: Literal["lax", "strict", "none"] = "lax"

@@ -14,7 +14,9 @@ import httpx2
 import pytest
 
 from realtime.config import ServerSettings
+from realtime.errors import StartError
 from realtime.server import address
+from realtime.server.child import Child
 from tests.support.program import GAPLESS, PATIENCE_S, program
 from tests.support.redis import RedisServer
 
@@ -91,6 +93,16 @@ async def test_ctrl_c_ends_streams_and_held_answers_at_once_and_leaves_nothing(t
     assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}
 
 
+@pytest.mark.parametrize("after_s", [0.2, 1.0])
+async def test_ctrl_c_while_it_starts_is_no_traceback(tmp_path: Path, after_s: float) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ=OPEN) as gateway:
+        await asyncio.sleep(after_s)  # at whatever it is then
+        gateway.interrupt()
+        assert await gateway.ended(within_s=5) in {0, -signal.SIGINT}
+        await gateway.nothing_left()
+    assert "Traceback" not in gateway.errors
+
+
 async def test_a_second_ctrl_c_ends_by_force(tmp_path: Path) -> None:
     async with program(tmp_path, "serve", "--port", "0", environ=OPEN) as gateway:
         await gateway.address()
@@ -153,6 +165,44 @@ async def test_kill_9_leaves_no_process(tmp_path: Path) -> None:
         os.kill(gateway.process.pid, signal.SIGKILL)
         await gateway.process.wait()
         await gateway.nothing_left()
+
+
+async def test_a_process_that_ends_before_it_is_ready_prevents_the_start() -> None:
+    with pytest.raises(StartError, match="worker-1 ended with status 0 while it was starting"):
+        await Child("worker-1", print, ()).keep()
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("host", "shown"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:{}"),
+        ("localhost", "http://127.0.0.1:{}"),
+        ("0.0.0.0", "http://127.0.0.1:{}"),  # noqa: S104 - for a moment, and nobody listens
+        ("::1", "http://[::1]:{}"),
+        ("::", "http://[::1]:{}"),
+    ],
+)
+def test_an_address_is_shown_as_this_machine_reaches_it(host: str, shown: str) -> None:
+    with closing(address.bind(ServerSettings(host=host, port=0))) as sock:
+        assert address.url(sock) == shown.format(sock.getsockname()[1])
+
+
+def test_a_host_that_is_not_this_machine_is_named() -> None:
+    with pytest.raises(StartError, match=r"192\.0\.2\.1:8000: can't listen there"):
+        address.bind(ServerSettings(host="192.0.2.1"))
+
+
+def test_a_shared_address_takes_more_sockets_of_ours_and_no_other_gateway() -> None:
+    with closing(address.bind(ServerSettings(port=0), shared=True)) as parent:
+        place = address.Place.of(parent)
+        with closing(place.bind()) as first, closing(place.bind()) as second:
+            first.listen()
+            second.listen()
+            with pytest.raises(StartError, match="in use"):
+                address.bind(ServerSettings(port=parent.getsockname()[1]), shared=True)
 
 
 # What prevents a start

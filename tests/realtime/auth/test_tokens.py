@@ -111,7 +111,7 @@ def test_a_token_for_this_audience_is_good(clock: Clock, aud: object) -> None:
 def test_a_token_for_another_audience_or_none_is_refused(clock: Clock, changes: dict[str, object]) -> None:
     door = credentials(clock, auth={"audience": "https://events.example.com"})
     with pytest.raises(BadCredential, match="audience"):
-        door.bearer(token(**changes))
+        door.bearer(jwt.encode(claims(**changes), SECRET, "HS256"))
 
 
 def test_our_own_tokens_name_the_audience(clock: Clock) -> None:
