@@ -85,8 +85,13 @@ class Service:
             await self.credentials.refresh()
             await asyncio.sleep(_KEYS_EVERY_S)
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether clients may be sent here: the window is filled."""
+        return self._follower.filled
+
     def close_answers(self) -> None:
-        """End every stream and every held answer; their clients come back with their cursors."""
+        """End every stream and every held answer, and begin none; their clients come back with their cursors."""
         self._hub.close()
 
     async def stop(self) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.channel.reader import Reader, Start
 from realtime.delivery.attachment import Attachment
-from realtime.errors import GaplessError, LogUnavailable
+from realtime.errors import Draining, GaplessError, LogUnavailable
 from realtime.parameters import is_public, start, visible
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Attacher:
         public = is_public(request)
         credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
         follower, replays, hub = self._channel
+        if hub.is_closed:
+            raise Draining("this gateway is going away: try again")
         if not follower.filled:
             raise LogUnavailable("this gateway has not read the log yet: try again")
         query = request.query

@@ -16,9 +16,9 @@ _PREFLIGHT = (
         b"authorization, content-type, if-match, if-none-match, last-event-id, traceparent",
     ),
     (b"access-control-max-age", b"7200"),
-    (b"content-length", b"0"),
 )
 _EXPOSED = (b"access-control-expose-headers", b"etag, retry-after, www-authenticate")
+_ANYONE = (b"access-control-allow-origin", b"*")
 
 
 class Cors:
@@ -44,6 +44,16 @@ class Cors:
             await send(message)
 
         return with_fields
+
+    def wrap_public(self, send: Send) -> Send:
+        """Let pages of any site read an answer for everyone, whoever asks first; its refusals too."""
+
+        async def with_field(message: Message) -> None:
+            if message["type"] == "http.response.start" and _ANYONE not in message["headers"]:
+                message["headers"] = [*message["headers"], _ANYONE]
+            await send(message)
+
+        return with_field
 
     async def preflight(self, send: Send, origin: bytes) -> None:
         """Answer a preflight request of an allowed origin."""

@@ -13,7 +13,7 @@ from realtime.delivery.asgi import ASGIExchange
 from realtime.errors import GaplessError, InternalError, MalformedBody, MethodNotAllowed
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
-from realtime.request import from_asgi
+from realtime.request import from_asgi, parse_query
 from transports.transport import problem
 
 if TYPE_CHECKING:
@@ -116,10 +116,19 @@ class Front:
         if origin is not None and is_preflight(scope):
             await self._cors.preflight(send, origin)
             return
-        if origin is not None and b"audience=public" not in scope["query_string"]:
+        if _is_public(scope):
+            send = self._cors.wrap_public(send)
+        elif origin is not None:
             send = self._cors.wrap(send, origin)
         serve = self._dispatcher if self._dispatcher.handles(scope) else self._application
         await serve(scope, receive, send)
+
+
+def _is_public(scope: Scope) -> bool:
+    query = scope["query_string"]
+    if b"audience" not in query and b"%" not in query:
+        return False
+    return parse_query(query).get("audience") == "public"
 
 
 async def _body(receive: Receive) -> bytes:

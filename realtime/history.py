@@ -9,8 +9,10 @@ from realtime.parameters import is_public, position, visible, whole_number
 from transports.transport import Answer
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realtime.auth import Identity
-    from realtime.channel.event import Cursor, Interest
+    from realtime.channel.event import Cursor, Entry
     from realtime.channel.follower import Follower
     from realtime.request import Request
 
@@ -43,19 +45,24 @@ class History:
             raise LogUnavailable(message)
         since = asked or (await self._follower.log.check(self._follower.tail, seen)).floor
         horizon = min(self._follower.tail, until or self._follower.tail)
-        replay = await self._follower.log.replay(seen, since, horizon, limit)
+        replay = await self._follower.log.replay(seen, since, horizon, limit + 1)
         if asked and not replay.verdict.good:
             message = "history after this cursor is gone: read on from the floor"
             raise HistoryTruncated(message, floor=str(replay.verdict.floor))
-        more = replay.position < horizon and await self._has_more(seen, replay.position, horizon)
-        events = b",".join(entry.envelope() for entry in replay.entries)
-        cursor = replay.position if more else max(since, horizon)
-        body = b'{"events":[%b],"cursor":"%d-%d","more":%b}' % (events, *cursor, b"true" if more else b"false")
-        caching = b"public, max-age=1" if is_public(request) else b"private, no-store"
-        return Answer(200, ((b"content-type", b"application/json"), (b"cache-control", caching)), body)
+        entries = replay.entries[:limit]
+        more = len(replay.entries) > limit
+        public = is_public(request)
+        cursor = replay.position
+        if more or public:  # what is hidden moves no public cursor
+            cursor = entries[-1].id if entries else since
+        return _answer(entries, cursor, more=more, public=public)
 
-    async def _has_more(self, seen: Interest, after: Cursor, horizon: Cursor) -> bool:
-        return bool((await self._follower.log.replay(seen, after, horizon, 1)).entries)
+
+def _answer(entries: Sequence[Entry], cursor: Cursor, *, more: bool, public: bool) -> Answer:
+    events = b",".join(entry.envelope() for entry in entries)
+    body = b'{"events":[%b],"cursor":"%d-%d","more":%b}' % (events, *cursor, b"true" if more else b"false")
+    caching = b"public, max-age=1" if public else b"private, no-store"
+    return Answer(200, ((b"content-type", b"application/json"), (b"cache-control", caching)), body)
 
 
 def _cursor(request: Request, name: str) -> Cursor | None:

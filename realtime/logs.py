@@ -74,6 +74,7 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     root.addHandler(handler)
     root.setLevel(level)
     _take_over_foreign_loggers()
+    logging.getLogger("httpx2").setLevel(max(level, logging.WARNING))  # it tells of each request
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_common_processors(), ProcessorFormatter.wrap_for_formatter],

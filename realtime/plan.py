@@ -63,7 +63,7 @@ class Planner:
         if credential.identity.expires_ms is not None and not terms.public:
             if hold_ms:
                 expires_in_ms = _expires_in(credential.identity)
-            else:
+            elif begin != Start():  # who asks for the tail only comes back at once, and is told then
                 notices = _notices(credential.identity, wait_ms)
         by_ticket = credential.via == "query"
         once = by_ticket and not terms.stays_open

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 MOST_BYTES = 4 * 1024 * 1024
 _MOST_EVENTS = 1_000
-_MOST_CHARACTERS = 255
+_KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 _LARGEST_VERSION = 2**31 - 1
 
 
@@ -102,6 +103,7 @@ def _split(body: bytes) -> Sequence[msgspec.Raw]:
         body.decode()
         batch = _BATCH.decode(body)
     except msgspec.ValidationError as error:
+        _check_json(body)
         raise InvalidField(f"the body: {error}", field="events") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody("the body is not JSON in UTF-8") from error
@@ -109,8 +111,16 @@ def _split(body: bytes) -> Sequence[msgspec.Raw]:
         return [msgspec.Raw(body)]
     if len(batch.events) > _MOST_EVENTS:
         message = f"a batch has at most {_MOST_EVENTS} events: {len(batch.events)} were sent"
-        raise InvalidField(message, field="events")
+        raise InvalidField(message, field="events", index=_MOST_EVENTS)
     return batch.events
+
+
+def _check_json(body: bytes) -> None:
+    """Read a body to its end: what has the wrong kind at its beginning may be no JSON further on."""
+    try:
+        msgspec.json.decode(body, type=msgspec.Raw)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise MalformedBody("the body is not JSON in UTF-8") from error
 
 
 def _decode(index: int, raw: msgspec.Raw) -> Publication:
@@ -122,12 +132,12 @@ def _decode(index: int, raw: msgspec.Raw) -> Publication:
         raise MalformedBody(f"event {index} is not JSON that can be read") from error
 
 
-def _field(message: str) -> str | None:
-    """Find which field a validation error is about."""
+def _field(message: str) -> str:
+    """Find which field a validation error is about: one of the event's, or the batch when it is no object."""
     for word in message.replace("`", " ").replace("$.", " ").split():
         if word in Publication.__struct_fields__:
             return word
-    return None
+    return "events"
 
 
 def _check(publication: Publication, index: int) -> None:
@@ -149,9 +159,8 @@ def _checked(index: int, field: str, check: Any, value: str | None) -> None:  # 
 
 
 def _check_key(value: str | None) -> None:
-    if value is not None and not (0 < len(value) <= _MOST_CHARACTERS and value.isprintable()):
-        message = f"1 to {_MOST_CHARACTERS} printable characters are expected"
-        raise ValueError(message)
+    if value is not None and not _KEY.fullmatch(value):
+        raise ValueError("1 to 255 characters without control characters are expected")
 
 
 def _body(appended: Sequence[Appended]) -> bytes:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from realtime.errors import MalformedParameter
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,11 +24,7 @@ class Request(NamedTuple):
 
 
 def from_asgi(scope: Mapping[str, Any]) -> Request:
-    """Read the head of an ASGI request; a header that comes several times is joined (RFC 9110 §5.3, 9113 §8.2.3).
-
-    Raises:
-        MalformedParameter: the query string can't be read.
-    """
+    """Read the head of an ASGI request; a header that comes several times is joined (RFC 9110 §5.3, 9113 §8.2.3)."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in scope["headers"]:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
@@ -43,18 +37,14 @@ def from_asgi(scope: Mapping[str, Any]) -> Request:
 def parse_query(raw: bytes) -> dict[str, str]:
     """Read a query string (WHATWG URL, application/x-www-form-urlencoded).
 
-    Raises:
-        MalformedParameter: it is not UTF-8.
+    What is not UTF-8 becomes surrogates, which no grammar of a parameter has: an unknown parameter may hold anything.
     """
     if not raw:
         return {}
     if raw.isascii() and b"%" not in raw and b"+" not in raw:
         return _plain(raw.decode())
-    try:
-        return dict(parse_qsl(raw.decode("ascii"), keep_blank_values=True, errors="strict", max_num_fields=100))
-    except ValueError as error:
-        message = "the query string can't be read: percent-encode it as UTF-8"
-        raise MalformedParameter(message) from error
+    text = raw.decode("utf-8", "surrogateescape")
+    return dict(parse_qsl(text, keep_blank_values=True, errors="surrogateescape"))
 
 
 def _plain(raw: str) -> dict[str, str]:

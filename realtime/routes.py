@@ -53,6 +53,7 @@ class Routes:
     def register(self, app: Quart) -> None:
         """Put the handlers and the error handlers on an application."""
         app.config["MAX_CONTENT_LENGTH"] = MOST_BYTES
+        app.url_map.merge_slashes = False  # else Quart redirects, to wherever the Host field says
         app.post(f"{EVENTS}/negotiate")(self.negotiate)
         app.post("/api/v1/auth/ticket")(self.give_ticket)
         app.delete("/api/v1/auth/ticket")(self.clear_ticket)

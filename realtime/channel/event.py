@@ -29,7 +29,7 @@ EVERY_TOPIC = "topic:*"
 _CURSOR = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
 _TYPE = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)+")
 _TYPE_LENGTH = 128
-_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f, ]{1,255}")
+_NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff, ]{1,255}")
 _KINDS = ("user:", "role:", "topic:")
 _WITH_SPACE = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
 

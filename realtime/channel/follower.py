@@ -68,9 +68,18 @@ class Follower:
         """Whether we were acknowledged something that we have not followed yet."""
         return self.window.position < self.log.acknowledged
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether the window is about to begin anew."""
+        return self._refill
+
+    def doubt(self) -> None:
+        """Begin the window anew: the log ends before a position that we know, so it is another one."""
+        self._refill = True
+
     async def reach(self, cursor: Cursor) -> None:
         """Wait until the window stands at a cursor or beyond it, or began anew."""
-        if self.window.position >= cursor:
+        if self.window.position >= cursor and not self._refill:
             return
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((cursor, future))
@@ -112,8 +121,8 @@ class Follower:
             await self.read_on(connection, _BLOCK_MS)
             self._answered("follow")
 
-    async def read_on(self, connection: Redis, block_ms: int) -> None:
-        """Take what the log has after our position, waiting up to `block_ms` for it; first fill the window when due."""
+    async def read_on(self, connection: Redis, block_ms: int | None) -> None:
+        """Take what the log has after our position, waiting up to `block_ms` for it; fill the window first when due."""
         if self._refill:
             await self._fill()
         links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
@@ -134,7 +143,7 @@ class Follower:
         before = self.window.position
         pulse = await self.log.touch()
         if pulse.tail < before:
-            self._refill = True
+            self.doubt()
         if await self.log.fence(pulse.tail):
             _log.warning("entries lost", floor=str(pulse.tail))
         self.window.trim(pulse.floor)

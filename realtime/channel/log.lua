@@ -5,7 +5,7 @@ older gateway could not live with is another name. Never loaded with REPLACE.
 
 Keys, all with the partition's hash tag (`base` = "{gapless:<partition>}:"):
   base log                    stream: every entry; fields c(hannel) s(cope) b(ody) p(revious id) t(otal bytes before it)
-  base meta                   hash, never expires: ms n epoch run born floor bytes, end:<epoch>, fenced:<epoch>,
+  base meta                   hash, never expires: ms n epoch run born floor bytes clock told kept span till, end:<epoch>,
                               cap:<channel> <scope>
   base scope <channel> <scope>   stream: the same ids; field b. A space cannot occur in a name.
   base topics <channel>       stream: every topic event of the channel; fields s b
@@ -18,8 +18,16 @@ An id is <ms>-<seq>, seq = epoch * 2^20 + n: both below 2^53, so Lua's doubles h
 local SPAN = 1048576
 local STEP = 500
 
+-- An idle scope's stream goes that much later than its last entry does, in parts of the retention: what Redis's clock lets
+-- go is on record (`kept`) long before it is gone, also for a successor whose clock is behind.
+local GRACE = 0.1
+
 -- Of this server process: a library is loaded anew in every process, so a copy of the data elsewhere has another one.
 local process
+-- The newest id that this process wrote, to each log: its other databases may hold other logs, known apart by the number
+-- of their first epoch (`born`). Data whose tail is older was put back under our feet: by a backup, or from a replica that
+-- lagged. A library that was just loaded does not know, and takes it for so.
+local newest, newest_ms = {}, 0
 
 local function run_id()
   if not process then
@@ -75,8 +83,30 @@ local function is_topic(scope)
 end
 
 local function save(log)
+  newest[log.born], newest_ms = tail(log), math.max(newest_ms, log.ms)
+  if log.retention == log.span then
+    log.till = math.max(log.now, log.ms)
+  end
   redis.call('HSET', log.meta, 'ms', text(log.ms), 'n', text(log.n), 'epoch', text(log.epoch), 'run', log.run,
-    'born', text(log.born), 'floor', log.floor, 'bytes', text(log.bytes))
+    'born', text(log.born), 'floor', log.floor, 'bytes', text(log.bytes), 'clock', text(log.now), 'told', text(log.told),
+    'kept', text(log.kept), 'span', text(log.span), 'till', text(log.till))
+end
+
+local function was_replaced(log)
+  local last = newest[log.born]
+  return log.run ~= run_id() or not last or below(tail(log), last)
+end
+
+-- Rule 3: everything is kept that is younger than `kept`, which never goes back, whatever the clock does. A retention
+-- that is raised brings nothing back: what was written under the shorter one, `span`, up to `till`, goes after it.
+local function look_back(log)
+  local horizon = log.now - log.retention
+  if log.retention <= log.span or horizon > log.till then
+    log.span = log.retention
+  else
+    horizon = math.max(horizon, math.min(log.now - log.span, log.till + 1))
+  end
+  log.kept = math.max(log.kept, horizon)
 end
 
 -- Rule 1: the next id comes from meta, never from the clock alone.
@@ -92,17 +122,16 @@ end
 
 local function write(log, channel, scope, body, previous)
   local id = tail(log)
-  local horizon = text(math.max(log.now - log.retention, 0))
-  redis.call('XADD', log.key, 'MINID', '~', horizon, id,
+  redis.call('XADD', log.key, 'MINID', '~', text(log.kept), id,
     'c', channel, 's', scope, 'b', body, 'p', previous, 't', text(log.bytes))
-  return id, horizon
+  return id
 end
 
 -- A marker has no scope; its body says why it is there.
 local function mark(log, why)
   local previous = tail(log)
   advance(log)
-  return (write(log, '', '', why, previous))
+  return write(log, '', '', why, previous)
 end
 
 -- Rule 2: a log that this process has not written before begins a new epoch. Its number is random: two successors of one
@@ -113,30 +142,35 @@ local function begin(log)
     previous = tail(log)
     redis.call('HSET', log.meta, 'end:' .. text(log.epoch), previous)
   else
-    local newest = redis.call('XREVRANGE', log.key, '+', '-', 'COUNT', 1)[1]
-    log.ms = newest and split(newest[1]) or 0
+    local last = redis.call('XREVRANGE', log.key, '+', '-', 'COUNT', 1)[1]
+    log.ms = last and split(last[1]) or 0
   end
   local time = redis.call('TIME')
   local seed = redis.sha1hex(run_id() .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
   log.epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
-  log.ms, log.n, log.run = math.max(log.now, log.ms + 1), 0, run_id()
-  if previous == '' then
-    log.bytes = 0
-    log.born = log.epoch
-  end
+  log.born = log.born or log.epoch
+  log.ms, log.n, log.run = math.max(log.now, log.ms + 1, newest_ms + 1), 0, run_id()
   local marker = write(log, '', '', 'epoch', previous)
+  log.told = 0 -- by this server's clock, nothing is known to have come before
   if previous == '' then
-    log.floor = marker
+    log.floor, log.told = marker, log.now
   end
   save(log)
 end
 
 local function open(keys, args)
   local log = { key = keys[1], meta = keys[2], base = args[1], retention = tonumber(args[2]), now = clock() }
-  local held = redis.call('HMGET', log.meta, 'ms', 'n', 'epoch', 'run', 'born', 'floor', 'bytes')
-  log.ms, log.n, log.epoch = tonumber(held[1]), tonumber(held[2]), tonumber(held[3])
-  log.run, log.born, log.floor, log.bytes = held[4], tonumber(held[5]), held[6], tonumber(held[7])
-  if not log.epoch or log.run ~= run_id() then
+  local held = redis.call('HMGET', log.meta, 'ms', 'n', 'epoch', 'bytes', 'clock', 'told', 'kept', 'span', 'till',
+    'run', 'floor', 'born')
+  log.ms, log.n, log.epoch, log.bytes = tonumber(held[1]), tonumber(held[2]), tonumber(held[3]), tonumber(held[4]) or 0
+  log.told, log.kept = tonumber(held[6]) or 0, tonumber(held[7]) or 0
+  log.span, log.till = tonumber(held[8]) or log.retention, tonumber(held[9]) or 0
+  log.run, log.floor, log.born = held[10], held[11], tonumber(held[12])
+  if log.now < (tonumber(held[5]) or 0) then
+    log.told = 0 -- by a clock that goes back neither
+  end
+  look_back(log)
+  if not log.epoch or was_replaced(log) then
     begin(log)
   end
   return log
@@ -201,22 +235,22 @@ local function cost(channel, scope, body)
   return (#body + #channel + #scope + 64) * (is_topic(scope) and 3 or 2)
 end
 
-local function keep(log, stream, id, horizon, ...)
-  redis.call('XADD', stream, 'MINID', '~', horizon, id, ...)
-  redis.call('PEXPIREAT', stream, text(log.ms + log.retention + 1000))
+local function keep(log, stream, id, ...)
+  redis.call('XADD', stream, 'MINID', '~', text(log.kept), id, ...)
+  redis.call('PEXPIREAT', stream, text(log.ms + log.retention * (1 + GRACE) + 1000))
 end
 
 local function add(log, caps, channel, scope, body)
   local previous = tail(log)
   advance(log)
-  local id, horizon = write(log, channel, scope, body, previous)
+  local id = write(log, channel, scope, body, previous)
   log.bytes = log.bytes + cost(channel, scope, body)
   local stream = scope_key(log, channel, scope)
-  keep(log, stream, id, horizon, 'b', body)
+  keep(log, stream, id, 'b', body)
   cap(log, stream, channel .. ' ' .. scope, caps.scope)
   if is_topic(scope) then
     local topics = topics_key(log, channel)
-    keep(log, topics, id, horizon, 's', scope, 'b', body)
+    keep(log, topics, id, 's', scope, 'b', body)
     cap(log, topics, channel .. ' topic:*', caps.topics)
   end
   return id
@@ -312,7 +346,7 @@ local function floor_of(log, fields)
       end
     end
   end
-  local horizon = join(math.max(log.now - log.retention, 0), 0)
+  local horizon = join(log.kept, 0)
   if below(floor, horizon) then
     local oldest = redis.call('XRANGE', log.key, horizon, '+', 'COUNT', 1)[1]
     floor = oldest and oldest[1] or tail(log)
@@ -320,19 +354,17 @@ local function floor_of(log, fields)
   return floor
 end
 
+-- Rule 3's second part: its epoch got as far as this id here.
+local function is_here(log, id)
+  local _, seq = split(id)
+  local epoch = math.floor(seq / SPAN)
+  local stop = epoch == log.epoch and tail(log) or redis.call('HGET', log.meta, 'end:' .. text(epoch))
+  return stop and not below(stop, id)
+end
+
 -- Rule 3.
 local function is_good(log, cursor, floor)
-  local last = tail(log)
-  if cursor == last then
-    return true
-  end
-  local _, seq = split(cursor)
-  local epoch = math.floor(seq / SPAN)
-  local stop = last
-  if epoch ~= log.epoch then
-    stop = redis.call('HGET', log.meta, 'end:' .. text(epoch))
-  end
-  return stop and not below(stop, cursor) and not below(cursor, floor)
+  return cursor == tail(log) or (is_here(log, cursor) and not below(cursor, floor))
 end
 
 -- check(log, meta; base, retention, cursor or "", then "cap:<channel> <scope>" of each stream that will be read)
@@ -348,13 +380,13 @@ local function check(keys, args)
   return { good and 1 or 0, floor, tail(log) }
 end
 
--- A boundary older than the retention decides nothing any more. One step of a walk over meta at each touch.
+-- A boundary below what is kept decides nothing any more. One step of a walk over meta at each touch.
 local walk = '0'
 
 local function sweep(log)
   local step = redis.call('HSCAN', log.meta, walk, 'COUNT', 100)
   walk = step[1]
-  local horizon = join(math.max(log.now - log.retention, 0), 0)
+  local horizon = join(log.kept, 0)
   for at = 1, #step[2], 2 do
     local field, value = step[2][at], step[2][at + 1]
     local kind = string.match(field, '^(%a+):')
@@ -376,25 +408,17 @@ local function touch(keys, args)
   return { tail(log), floor_of(log, {}), text(log.now) }
 end
 
--- fence(log, meta; base, retention, witness) -> 1 when the floor was raised, else 0. Rule 5: somebody followed, or was
--- acknowledged, an id that this log does not have. Once for each epoch that was cut short; not for a log that began
--- empty, where no older cursor is good anyway.
+-- fence(log, meta; base, retention, witness, ms since it was witnessed) -> 1 when the floor was raised, else 0; tail.
+-- Rule 5: somebody followed, or was acknowledged, an id that this log does not have. It is said once: not when another
+-- gateway's fence came after it, nor when the log began empty after it.
 local function fence(keys, args)
   local log = open(keys, args)
-  local _, seq = split(args[3])
-  local epoch = math.floor(seq / SPAN)
-  if epoch == log.epoch or log.epoch == log.born then
-    return 0
+  local raised = not is_here(log, args[3]) and log.now - tonumber(args[4]) >= log.told
+  if raised then
+    log.floor, log.told = mark(log, 'fence'), log.now
+    save(log)
   end
-  local name = text(epoch)
-  local stop = redis.call('HGET', log.meta, 'end:' .. name)
-  if (stop and not below(stop, args[3])) or redis.call('HEXISTS', log.meta, 'fenced:' .. name) == 1 then
-    return 0
-  end
-  log.floor = mark(log, 'fence')
-  redis.call('HSET', log.meta, 'fenced:' .. name, log.floor)
-  save(log)
-  return 1
+  return { raised and 1 or 0, tail(log) }
 end
 
 redis.register_function('gapless_1_append', append)

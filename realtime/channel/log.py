@@ -6,7 +6,9 @@ streams. Errors of Redis leave here as `LogUnavailable`. The ten rules are in ``
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from dataclasses import dataclass
 from functools import partial
 from importlib.resources import files
@@ -27,6 +29,7 @@ Fields = dict[bytes, bytes]
 _REQUEST_TTL_MS = 60_000
 _TRIES = 2
 _RETRY_AFTER_S = 2
+_MOST_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,18 +81,28 @@ class Link(NamedTuple):
     previous: Cursor
 
 
+class Witness(NamedTuple):
+    """An id that was in the log, and when that was seen, in seconds of a clock that never goes back."""
+
+    id: Cursor
+    at: float
+
+
 class Log:
     """One partition of the log."""
 
-    def __init__(self, redis: Redis, limits: Limits, partition: int = 0) -> None:
+    def __init__(
+        self, redis: Redis, limits: Limits, partition: int = 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Use a client whose own retries are off: an append repeated by it would be another event."""
         self._redis = redis
         self._limits = limits
+        self._clock = clock
         self._base = f"{{gapless:{partition}}}:"
         self.key = f"{self._base}log"
         self.acknowledged = ORIGIN
         """The highest id an append of ours got; `ORIGIN` after a restart of the window."""
-        self.witnessed: dict[int, Cursor] = {}
+        self._witnessed: dict[int, Witness] = {}
         """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
 
     async def append(self, drafts: Sequence[Draft], publisher: str = "") -> list[Appended]:
@@ -126,48 +139,70 @@ class Log:
         return Pulse(_cursor(tail), _cursor(floor), int(now))
 
     async def fence(self, tail: Cursor) -> bool:
-        """Compare what we witnessed in other epochs than the tail's with the log; tell whether entries were lost."""
+        """Compare what we witnessed in other epochs than the tail's with the log; tell whether entries were lost.
+
+        What the log then has is witnessed in its place: it may be lost in its turn.
+        """
         lost = False
-        for epoch in [epoch for epoch in self.witnessed if epoch != tail.epoch]:
-            lost |= await self._call("fence", str(self.witnessed[epoch])) == 1
-            del self.witnessed[epoch]
+        for epoch in [epoch for epoch in self._witnessed if epoch != tail.epoch]:
+            witness = self._witnessed.pop(epoch)
+            age_ms = int((self._clock() - witness.at) * 1000)
+            try:
+                raised, now = await self._call("fence", str(witness.id), age_ms)
+            except BaseException:
+                self._remember(witness)
+                raise
+            self.witness(_cursor(now))
+            lost |= raised == 1
         return lost
 
     def witness(self, id_: Cursor) -> None:
         """Remember that an id was in the log."""
-        known = self.witnessed.get(id_.epoch, ORIGIN)
-        self.witnessed[id_.epoch] = max(known, id_)
+        self._remember(Witness(id_, self._clock()))
+
+    def _remember(self, witness: Witness) -> None:
+        epoch = witness.id.epoch
+        known = self._witnessed.get(epoch)
+        if known is None or known.id < witness.id:
+            self._witnessed[epoch] = witness
 
     async def replay(self, interest: Interest, after: Cursor, horizon: Cursor, limit: int) -> Replay:
         """Read up to `limit` visible entries in (`after`, `horizon`] from the scope streams (rule 7).
 
-        Without an entry to return, everything up to the horizon has been examined.
+        With fewer, everything up to the horizon has been examined, unless history broke off meanwhile: then everything
+        up to the position has, and the next read from there is told. Pages grow, for a filter may hide most of them.
         """
-        while True:
-            replay = await self._page(interest, after, horizon, limit)
-            if replay.entries or not replay.verdict.good or replay.position >= horizon:
-                return replay
-            after = replay.position
+        count = limit
+        replay = await self._page(interest, after, horizon, count)
+        while (
+            len(replay.entries) < limit and replay.verdict.good and replay.position < min(horizon, replay.verdict.tail)
+        ):
+            count = min(count * 4, max(limit, _MOST_AT_ONCE))
+            page = await self._page(interest, replay.position, horizon, count)
+            if replay.entries and not page.verdict.good:
+                break
+            replay = Replay(replay.entries + page.entries, page.position, page.verdict)
+        if len(replay.entries) <= limit:
+            return replay
+        return Replay(replay.entries[:limit], replay.entries[limit - 1].id, replay.verdict)
 
-    async def _page(self, interest: Interest, after: Cursor, horizon: Cursor, limit: int) -> Replay:
+    async def _page(self, interest: Interest, after: Cursor, horizon: Cursor, count: int) -> Replay:
+        """Read up to `count` entries of each stream."""
         sources = list(self._sources(interest))
-        pipe = self._redis.pipeline(transaction=False)
-        for key, _ in sources:
-            pipe.xrange(key, f"({after}", str(horizon), limit)
-        pipe.execute_command("FCALL", *self._function("check", str(after), *self._boundaries(interest)))
-        *streams, verdict = await self._run(partial(pipe.execute, raise_on_error=True))
-        found, safe = _collect(interest, sources, streams, limit, max(horizon, after))
-        if len(found) > limit:
-            found, safe = found[:limit], found[limit - 1].id
-        return Replay(found, safe, _verdict(verdict))
+        ranges = [("XRANGE", key, f"({after}", str(horizon), "COUNT", count) for key, _ in sources]
+        judge = ("FCALL", *self._function("check", str(after), *self._boundaries(interest)))
+        *streams, judged = await self._run(partial(self._pipe, [*ranges, judge]))
+        verdict = _verdict(judged)
+        found, safe = _collect(interest, sources, streams, count, max(after, min(horizon, verdict.tail)))
+        return Replay(found, safe, verdict)
 
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
         """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
         start = "+" if before is None else f"({before}"
         return [_link(raw) for raw in await self._run(partial(self._redis.xrevrange, self.key, start, "-", count))]
 
-    async def follow(self, connection: Redis, after: Cursor, block_ms: int, count: int) -> list[Link]:
-        """Wait up to `block_ms` for entries after an id, on a connection of the caller's own."""
+    async def follow(self, connection: Redis, after: Cursor, block_ms: int | None, count: int) -> list[Link]:
+        """Wait up to `block_ms` (`None`: not at all) for entries after an id, on a connection of the caller's own."""
         wait = partial(connection.xread, {self.key: str(after)}, count, block_ms)
         answer: Any = await self._run(wait)
         if not answer:
@@ -208,6 +243,15 @@ class Log:
                 return await command()
         except (TimeoutError, RedisError, OSError) as error:
             raise unavailable(error) from error
+        finally:
+            _heed_cancellation()
+
+    async def _pipe(self, commands: Sequence[tuple[object, ...]]) -> list[Any]:
+        """Send commands together. A pipeline forgets them with its answer: a second try is another pipeline."""
+        pipe = self._redis.pipeline(transaction=False)
+        for command in commands:
+            pipe.execute_command(*command)
+        return await pipe.execute()
 
     async def _load(self) -> None:
         """Load the library; another gateway may have been first."""
@@ -217,6 +261,16 @@ class Log:
         except ResponseError as error:
             if "already exists" not in str(error):
                 raise
+
+
+def _heed_cancellation() -> None:
+    """Raise a cancellation that the Redis client swallowed: it sends under ``asyncio.wait_for``.
+
+    Until Python 3.12 that swallows one which comes just as the sending ends; what was cancelled went on for ever.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def unavailable(error: BaseException) -> LogUnavailable:
@@ -260,16 +314,16 @@ def _collect(
     interest: Interest,
     sources: Sequence[tuple[str, str]],
     streams: Sequence[Sequence[tuple[bytes, Fields]]],
-    limit: int,
+    count: int,
     horizon: Cursor,
 ) -> tuple[list[Entry], Cursor]:
-    """Merge what the streams gave; a stream that was cut at `limit` says nothing about what follows its last entry."""
+    """Merge what the streams gave; a stream that was cut at `count` says nothing about what follows its last entry."""
     safe, found = horizon, {}
     for (_, scope), raws in zip(sources, streams, strict=True):
         for id_, fields in raws:
             entry = _stored(interest.channel, scope, _cursor(id_), fields)
             found[entry.id] = entry
-        if len(raws) >= limit:
+        if len(raws) >= count:
             safe = min(safe, _cursor(raws[-1][0]))
     visible = [found[id_] for id_ in sorted(found) if id_ <= safe and interest.sees(found[id_])]
     return visible, safe

@@ -73,8 +73,11 @@ class Replays:
 
     async def _read(self, interest: Interest, after: Cursor, limit: int) -> Replay:
         async with self._slots:
-            log = self._follower.log
-            return await log.replay(interest, after, self._follower.tail, limit)
+            horizon = self._follower.tail
+            replay = await self._follower.log.replay(interest, after, horizon, limit)
+            if replay.verdict.tail < horizon:
+                self._follower.doubt()
+            return replay
 
 
 class Reader:
@@ -123,17 +126,28 @@ class Reader:
         earliest, after = self._earliest, self.cursor
         if earliest:
             after = (await self._follower.log.check(after, self.interest)).floor
-        replay = await self._replays.read(self.interest, after, limit)
-        if not (replay.verdict.good or earliest):
+        replay = await self._replays.read(self.interest, after, limit + 1)
+        while earliest and not replay.verdict.good:  # cut away meanwhile
+            after = replay.verdict.floor
+            replay = await self._replays.read(self.interest, after, limit + 1)
+        if not replay.verdict.good:
             return self._truncate(replay)
         if earliest:
             self.started = self.cursor = after
             self._earliest = False
-        entries, cut = _cut(replay.entries)
+        entries, cut = _cut(replay.entries[:limit])
+        cut = cut or len(replay.entries) > limit
         self.cursor = entries[-1].id if cut else max(self.cursor, replay.position)
         if wait and not entries:
             await self._follower.reach(self.cursor)
-        return Part(entries, cut or self.cursor < self._follower.window.position)
+        return Part(entries, cut or self._is_behind(visibly=bool(entries)))
+
+    def _is_behind(self, *, visibly: bool) -> bool:
+        """Tell whether there is more in the window: at all, or `visibly`, so that who asks again will not wait."""
+        window = self._follower.window
+        if not visibly or not window.holds(self.cursor):
+            return self.cursor < window.position and not self._follower.is_in_doubt
+        return bool(window.read(self.interest, self.cursor, 1).entries)
 
     def _truncate(self, replay: Replay) -> Part:
         requested = self._requested or str(self.cursor)

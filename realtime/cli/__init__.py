@@ -9,6 +9,9 @@ Rules:
 * What a user can cause is told in words, never as a traceback.
 """
 
-from realtime.cli.commands import app
+from realtime.cli.interrupts import ending_at_once
+
+with ending_at_once():  # loading takes a moment, in which somebody may change their mind: no traceback
+    from realtime.cli.commands import app
 
 __all__ = ["app"]

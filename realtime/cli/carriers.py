@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import httpx2
 import msgspec
 
-from realtime.cli.remote import Trouble, check, translated
+from realtime.cli.remote import Trouble, check, decoded, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -101,7 +101,7 @@ def _pull(follow: Follow, session: Session, parameters: Mapping[str, str], timeo
             timeout=httpx2.Timeout(timeout_s, connect=_CONNECT_S),
         )
     check(response)
-    answer = msgspec.json.decode(response.content, type=Answer)
+    answer = decoded(response.content, Answer)
     follow.heard()
     if answer.ticket is not None:
         session.renew(answer.ticket)

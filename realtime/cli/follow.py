@@ -15,7 +15,7 @@ import msgspec
 
 from realtime.cli.carriers import CARRIERS, Envelope
 from realtime.cli.console import Failure
-from realtime.cli.remote import UNAUTHORIZED, Backoff, Refused, Trouble
+from realtime.cli.remote import UNAUTHORIZED, Backoff, Refused, Trouble, decoded
 from realtime.cli.session import Session, negotiate
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ TRANSPORTS: Final = tuple(CARRIERS)
 EARLIEST: Final = "earliest"
 
 _NOT_OFFERED: Final = 409
-_envelope: Final = msgspec.json.Decoder(Envelope)
 
 
 class Notice(msgspec.Struct):
@@ -38,9 +37,6 @@ class Notice(msgspec.Struct):
     floor: str | None = None
     within_ms: int = 0
     code: str = ""
-
-
-_notice: Final = msgspec.json.Decoder(Notice)
 
 
 @dataclass(slots=True)
@@ -122,7 +118,7 @@ class Follow:
 
     def take(self, raw: bytes) -> None:
         """Hand an event on and move behind it, or obey a control event."""
-        envelope = _envelope.decode(raw)
+        envelope = decoded(raw, Envelope)
         if envelope.id is None:
             self.obey(envelope)
         else:
@@ -142,7 +138,7 @@ class Follow:
 
     def obey(self, control: Envelope) -> None:
         """Do what a control event asks of a client (PROTOCOL §2)."""
-        notice = _notice.decode(control.data)
+        notice = decoded(control.data, Notice)
         match control.event:
             case "connection.established" | "heartbeat.sent":
                 self.cursor = notice.cursor or self.cursor

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from realtime.cli.console import Failure, note
-from realtime.cli.remote import UNAUTHORIZED, Backoff, Refused, Trouble, check, translated
+from realtime.cli.remote import UNAUTHORIZED, Backoff, Refused, Trouble, check, decoded, translated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -77,4 +77,4 @@ class Outbox:
         with translated():
             response = self.client.post(_PATH, content=body, headers=headers)
         check(response)
-        return msgspec.json.decode(response.content, type=_Answer).events
+        return decoded(response.content, _Answer).events

@@ -6,7 +6,7 @@ import logging
 import random
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -16,6 +16,8 @@ from realtime.cli.console import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+Kind = TypeVar("Kind")
 
 UNAUTHORIZED: Final = 401
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
@@ -101,6 +103,18 @@ def check(response: httpx2.Response) -> None:
     if response.status_code in _TRY_AGAIN or response.status_code >= _SERVER_ERROR:
         raise Trouble(problem.detail, _retry_after_s(response))
     raise Refused(response.status_code, problem)
+
+
+def decoded(raw: bytes, kind: type[Kind]) -> Kind:
+    """Read what a success brought.
+
+    Raises:
+        Trouble: it isn't of this kind: something else answers there, or in between.
+    """
+    try:
+        return msgspec.json.decode(raw, type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise Trouble(f"what answers there doesn't seem to be Gapless ({error})") from error
 
 
 def _problem(response: httpx2.Response) -> Problem:

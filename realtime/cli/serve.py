@@ -1,5 +1,6 @@
 """``gapless serve`` and ``gapless demo``: a gateway in this terminal."""
 
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Annotated
 
@@ -7,6 +8,7 @@ import typer
 
 from realtime.cli.console import output
 from realtime.cli.options import DEFAULT_URL, Config, configured
+from realtime.config import Settings
 
 Host = Annotated[
     str | None, typer.Option(help="The address to listen on: 127.0.0.1, unless configured.", metavar="ADDRESS")
@@ -35,11 +37,7 @@ def serve(*, host: Host = None, port: Port = None, workers: Workers = None, conf
     Exit status: 0, ended by a signal; 1, it can't start (the port is in use,
     no Valkey); 2, the configuration, or the Redis it names, can't be used.
     """
-    from realtime.server.run import serve as run  # noqa: PLC0415 - a second of imports that other commands do without
-
-    settings = configured(config, server__host=host, server__port=port, server__workers=workers)
-    with suppress(KeyboardInterrupt):  # Ctrl-C before the service could hear it
-        run(settings, _announce)
+    _run(configured(config, server__host=host, server__port=port, server__workers=workers), _announce)
 
 
 def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None:
@@ -60,11 +58,14 @@ def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None
 
     Exit status: as of gapless serve.
     """
-    from realtime.server.run import serve as run  # noqa: PLC0415 - a second of imports that other commands do without
+    _run(configured(config, server__host=host, server__port=port), _announce_page, demo=True)
 
-    settings = configured(config, server__host=host, server__port=port)
-    with suppress(KeyboardInterrupt):
-        run(settings, _announce_page, demo=True)
+
+def _run(settings: Settings, announce: Callable[[str], None], *, demo: bool = False) -> None:
+    with suppress(KeyboardInterrupt):  # Ctrl-C before the service hears it itself
+        from realtime.server.run import serve as run  # noqa: PLC0415 - a second, that other commands do without
+
+        run(settings, announce, demo=demo)
 
 
 def _announce(url: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from realtime.cli.remote import check, translated
+from realtime.cli.remote import Trouble, check, decoded, translated
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,7 +74,9 @@ def negotiate(http: httpx2.Client, token: str, transports: Sequence[str], cursor
     with translated():
         response = http.post(_PATH, json=body, headers={"Authorization": f"Bearer {token}"})
     check(response)
-    session = msgspec.json.decode(response.content, type=Session)
+    session = decoded(response.content, Session)
     session.decision.transports = [offer for offer in session.decision.transports if offer.name in transports]
+    if not session.decision.transports:
+        raise Trouble(f"the service offers none of {', '.join(transports)} at the moment")
     session.renew(session.ticket)
     return session

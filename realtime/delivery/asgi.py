@@ -58,16 +58,17 @@ class ASGIExchange:
         self._put({"type": "http.response.body", "body": data, "more_body": False})
 
     async def wait(self, receive: Receive) -> None:
-        """Wait until the answer is complete or the client has gone; the latter is told to the listener."""
-        complete = self._ended and self._rest is None
-        while not complete and (await receive())["type"] != "http.disconnect":
-            pass
-        self._gone = True
-        rest, listener = self._rest, self.listener
-        if listener is not None:
-            listener.closed()
-        if rest is not None:
-            await asyncio.gather(rest, return_exceptions=True)
+        """Wait until the answer is complete or the client has gone; the listener is told, also when we are cancelled."""
+        try:
+            complete = self._ended and self._rest is None
+            while not complete and (await receive())["type"] != "http.disconnect":
+                pass
+        finally:
+            self._gone = True
+            if self.listener is not None:
+                self.listener.closed()
+        if self._rest is not None:
+            await asyncio.gather(self._rest, return_exceptions=True)
 
     def _put(self, message: Message) -> None:
         if self._gone:

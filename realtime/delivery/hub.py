@@ -54,6 +54,7 @@ class Hub:
         self._groups: dict[tuple[str, Interest], Group] = {}
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
+        self.is_closed = False
 
     # The follower calls these.
 
@@ -127,7 +128,8 @@ class Hub:
             del self._waiting[attachment.plan.session]
 
     def close(self) -> None:
-        """End every answer; the clients come back with their cursors."""
+        """End every answer, and begin none any more; the clients come back with their cursors."""
+        self.is_closed = True
         for attachment in list(self.attachments):
             attachment.close()
 

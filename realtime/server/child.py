@@ -74,8 +74,10 @@ class Child:
             try:
                 with suppress(EOFError):
                     await self._listen(pipe)
+                await _ended(process)
             finally:
-                await _end(process, pipe)
+                await _end(process)
+                pipe.close()
             if not self.ready.is_set():
                 raise StartError(f"The {self.name} ended with status {process.exitcode} while it was starting.")
             _log.error("a process ended and is started again", process=self.name, status=process.exitcode)
@@ -129,30 +131,35 @@ async def _received(pipe: Connection) -> StartError | None:
     """Wait for the next report.
 
     Raises:
-        EOFError: the child has ended.
+        EOFError: there will be none.
     """
-    loop = asyncio.get_running_loop()
-    readable = asyncio.Event()
-    loop.add_reader(pipe.fileno(), readable.set)
-    try:
-        await readable.wait()
-    finally:
-        loop.remove_reader(pipe.fileno())
+    await _readable(pipe.fileno())
     report: StartError | None = pipe.recv()
     return report
 
 
-async def _end(process: SpawnProcess, pipe: Connection) -> None:
+async def _ended(process: SpawnProcess) -> None:
+    """Wait for a process to end, `_STOP_S` at most."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_STOP_S):
+            await _readable(process.sentinel)
+
+
+async def _end(process: SpawnProcess) -> None:
     """End a process, by force if it doesn't in time."""
     process.terminate()
     try:
-        async with asyncio.timeout(_STOP_S):
-            with suppress(EOFError):
-                while True:
-                    await _received(pipe)
-    except TimeoutError:
-        _log.warning("a process didn't end in time and is killed", process=process.name, pid=process.pid)
+        await _ended(process)
     finally:
         process.kill()
         process.join()
-        pipe.close()
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)

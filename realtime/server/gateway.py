@@ -6,7 +6,7 @@ import asyncio
 import errno
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 _BACKLOG: Final = 4096
 _LAST_ANSWERS_S: Final = 2
 """How long requests that are being answered at the end may take, once every stream and held answer was ended."""
-
-_TICK_S: Final = 0.05
 
 
 class Gateway(uvicorn.Server):
@@ -45,8 +43,7 @@ class Gateway(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second, and tell when the window is filled."""
         if not self._was_ready:
-            client = self._service.quart.test_client()
-            self._was_ready = (await client.get("/readyz")).status_code == 200  # noqa: PLR2004 - as everybody asks
+            self._was_ready = self._service.is_ready
             if self._was_ready:
                 self._ready()
         return await super().on_tick(counter)
@@ -55,19 +52,6 @@ class Gateway(uvicorn.Server):
         """End every answer, and take no more connections."""
         self._service.close_answers()
         self.should_exit = True
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End uvicorn, and the answers to requests that were on their way when `stop` was called."""
-        ending = asyncio.create_task(self._end_late_answers())
-        try:
-            await super().shutdown(sockets)
-        finally:
-            ending.cancel()
-
-    async def _end_late_answers(self) -> NoReturn:
-        while True:
-            self._service.close_answers()
-            await asyncio.sleep(_TICK_S)
 
 
 async def run_gateway(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 from typing import TYPE_CHECKING, Final
 
@@ -24,7 +23,6 @@ _NICER: Final = 10
 def work(report: Report, settings: Settings, url: str) -> None:
     """Publish the demo's events over HTTP until ended."""
     logs.configure(settings)
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # it tells of each request
     os.nice(_NICER)
     credentials = Credentials(settings, resolve_secret(settings))
     report.ready()

@@ -54,7 +54,9 @@ class Program:
         os.killpg(self.process.pid, signal.SIGINT)
 
     async def ended(self, within_s: float = PATIENCE_S) -> int:
-        """Wait for the end of the process, and return its status."""
+        """Wait for the end of the process, whose input ends here, and return its status."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
         async with asyncio.timeout(within_s):
             out, err = await self.process.communicate()
         self.said += out.decode().splitlines()
@@ -95,6 +97,7 @@ async def program(
 ) -> AsyncIterator[Program]:
     """Run ``gapless`` (or another command) with its data in `directory`; kill what is left of it at the end."""
     inherited = {name: text for name, text in os.environ.items() if not name.startswith("GAPLESS_")}
+    inherited.pop("PYTHONDONTWRITEBYTECODE", None)  # or each start compiles everything anew, for seconds
     home = directory / "run"
     home.mkdir(exist_ok=True)
     process = await asyncio.create_subprocess_exec(
