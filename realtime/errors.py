@@ -97,10 +97,11 @@ class GaplessError(Exception):
     def body(self) -> bytes:
         """Return the problem as compact JSON.
 
-        Pure ASCII: a detail may quote what a client sent, and a lone surrogate in it must not
-        turn a 400 into a 500 while it is being encoded.
+        A detail may quote what a client sent: a lone surrogate in it stays an escape, and does not turn a 400 into a
+        500 while it is being encoded.
         """
-        return json.dumps(self.problem(), separators=(",", ":")).encode("ascii")
+        text = json.dumps(self.problem(), ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
 
 
 def _merged(defaults: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

@@ -193,30 +193,35 @@ local function held_bytes(log)
   return oldest and log.bytes - tonumber(oldest[2][10]) or 0
 end
 
--- Rule 9: cut the oldest entries of the log out of every stream that holds them, and raise the floor.
-local function cut(log)
-  local gone = redis.call('XRANGE', log.key, '-', '+', 'COUNT', math.min(STEP, redis.call('XLEN', log.key) - 1))
-  if #gone == 0 then
-    return false
-  end
-  local last, streams = gone[#gone][1], {}
-  for _, entry in ipairs(gone) do
-    local channel, scope = entry[2][2], entry[2][4]
+-- Rule 9: cut the oldest entries of the log out of every stream that holds them, until at most so many bytes are held, and
+-- raise the floor. A step at a time: returns whether there is more to cut. The tail stays: cursors are compared with it.
+local function cut(log, most)
+  local oldest = redis.call('XRANGE', log.key, '-', '+', 'COUNT', STEP + 1)
+  local last, streams = nil, { [log.key] = true }
+  for at = 1, #oldest - 1 do
+    local id, fields = oldest[at][1], oldest[at][2]
+    if log.bytes - tonumber(fields[10]) <= most then
+      break
+    end
+    local channel, scope = fields[2], fields[4]
     if scope ~= '' then
       streams[scope_key(log, channel, scope)] = true
       if is_topic(scope) then
         streams[topics_key(log, channel)] = true
       end
     end
+    last = id
   end
-  streams[log.key] = true
+  if not last then
+    return false
+  end
   for stream in pairs(streams) do
     redis.call('XTRIM', stream, 'MINID', '=', after(last))
   end
   if below(log.floor, last) then
     log.floor = last
   end
-  return true
+  return last == oldest[#oldest - 1][1]
 end
 
 local function relieve(log, most)
@@ -224,7 +229,7 @@ local function relieve(log, most)
     return
   end
   for _ = 1, 20 do
-    if not cut(log) or held_bytes(log) <= most * 0.9 then
+    if not cut(log, most * 0.9) then
       return
     end
   end

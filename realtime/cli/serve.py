@@ -1,7 +1,10 @@
 """``gapless serve`` and ``gapless demo``: a gateway in this terminal."""
 
+import sys
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
+from shutil import which
 from typing import Annotated
 
 import typer
@@ -76,8 +79,14 @@ def _announce(url: str) -> None:
 def _announce_page(url: str) -> None:
     output.print(f"\n  Gapless is live: open [bold]{url}/[/]\n")
     output.print("  [dim]The page shows this machine's load and a task's progress, as they happen.[/]")
-    output.print("  [dim]The same in a terminal:[/]  gapless tail --sub demo" + _elsewhere(url))
+    output.print(f"  [dim]The same in a terminal:[/]  {_program()} tail --sub demo{_elsewhere(url)}")
     output.print("  [dim]Ctrl-C ends everything.[/]\n")
+
+
+def _program() -> str:
+    """Return what to type for this program: its name where a shell finds it, else its path."""
+    path = Path(sys.argv[0])
+    return path.name if which(path.name) else str(path)
 
 
 def _elsewhere(url: str) -> str:

@@ -58,7 +58,7 @@ class ASGIExchange:
         self._put({"type": "http.response.body", "body": data, "more_body": False})
 
     async def wait(self, receive: Receive) -> None:
-        """Wait until the answer is complete or the client has gone; the listener is told, also when we are cancelled."""
+        """Wait until the answer is complete or the client has gone; the listener is told, even if we are cancelled."""
         try:
             complete = self._ended and self._rest is None
             while not complete and (await receive())["type"] != "http.disconnect":

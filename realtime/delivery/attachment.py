@@ -276,7 +276,7 @@ class Attachment:
     def _stream(self, part: Part) -> None:
         frames = [self.transport.control(_truncated(part.truncation))] if part.truncation else []
         if self.state is State.OPENING:
-            frames.append(self._open())
+            frames = [self._begin(), *frames, self.transport.control(self._established())]
             self._move(State.READING)
         if part.entries:
             events = [encode(self.transport, entry) for entry in part.entries]
@@ -290,21 +290,22 @@ class Attachment:
 
     # Writing
 
-    def _open(self) -> bytes:
-        plan, terms = self.plan, self.plan.terms
-        answer = self.transport.open(terms)
+    def _begin(self) -> bytes:
+        answer = self.transport.open(self.plan.terms)
         self.exchange.begin(answer.status, answer.headers)
+        return answer.body
+
+    def _established(self) -> Control:
         position = self.reader.started
-        established = control(
+        return control(
             "connection.established",
             position,
-            session=plan.session,
+            session=self.plan.session,
             transport=self.transport.name,
             cursor=str(position),
-            heartbeat_ms=plan.heartbeat_ms,
-            lifetime_ms=terms.lifetime_ms,
+            heartbeat_ms=self.plan.heartbeat_ms,
+            lifetime_ms=self.plan.terms.lifetime_ms,
         )
-        return answer.body + self.transport.control(established)
 
     def _write(self, data: bytes) -> None:
         self._stamp_ms = self._hub.wheel.now_ms()

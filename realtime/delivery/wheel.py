@@ -67,11 +67,17 @@ class Wheel:
         self._timer = asyncio.get_running_loop().call_later(delay_s, self._turn)
 
     def _turn(self) -> None:
+        """Call what is due, unless it was disarmed or put off by what was due before it."""
         self._timer = None
         now = self.now_ms()
-        for slot in sorted(slot for slot in self._slots if slot * RESOLUTION_MS <= now):
-            for item in self._slots.pop(slot):
-                del self._slot_of[item]
-                item.due(now)
-        if self._slots and self._timer is None:
-            self._set(min(self._slots))
+        slots = sorted(slot for slot in self._slots if slot * RESOLUTION_MS <= now)
+        due = [item for slot in slots for item in self._slots[slot]]
+        try:
+            for item in due:
+                slot = self._slot_of.get(item)
+                if slot is not None and slot * RESOLUTION_MS <= now:
+                    self.disarm(item)
+                    item.due(now)
+        finally:
+            if self._slots and self._timer is None:
+                self._set(min(self._slots))

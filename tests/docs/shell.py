@@ -1,0 +1,93 @@
+"""Shell blocks, run as a reader runs them: one after another, in a shell that keeps its variables.
+
+What a reader ends with Ctrl-C is ended here: ``curl -N`` and ``gapless tail`` after some lines, ``gapless serve`` once
+it listens. Addresses of the documentation become those of the test.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from tests.docs.pages import Block
+
+_WATCH_S = 20
+_LINES = 9
+"""Of a stream: the delay, and the first two events."""
+_LONGEST_S = 60
+
+# `set -a` exports what is assigned, so that it can be kept; settings of the service are each block's own.
+_BEFORE = f"""
+set -euo pipefail
+set -a
+[ ! -e "$KEPT" ] || . "$KEPT"
+trap 'export -p | grep -v GAPLESS_ > "$KEPT"' EXIT
+
+watched() {{ timeout {_WATCH_S} "$@" | head -n {_LINES} || true; }}
+
+served() {{
+  command gapless "$@" > serving & local pid=$!
+  until grep -q listening serving; do kill -0 $pid; sleep 0.05; done
+  kill -TERM $pid
+  wait $pid
+  cat serving
+}}
+
+curl() {{
+  case " $* " in
+    *" -N "*) watched curl --no-progress-meter --fail-with-body "$@" ;;
+    *) command curl --no-progress-meter --fail-with-body --max-time 10 "$@" ;;
+  esac
+}}
+
+gapless() {{
+  case "$1" in
+    serve) served "$@" ;;
+    tail) watched gapless "$@" ;;
+    *) command gapless "$@" ;;
+  esac
+}}
+"""
+
+
+@dataclass
+class Shell:
+    """A shell in a folder of its own, with the addresses of the test."""
+
+    folder: Path
+    environ: Mapping[str, str]
+    addresses: Mapping[str, str]
+    """What stands in the documentation → what stands for it in the test."""
+
+    def run(self, block: Block) -> str:
+        """Run a block of shell or Python; return what it wrote to standard output."""
+        if block.language == "python":
+            return self._run(f'[ ! -e "$KEPT" ] || . "$KEPT"; exec "{sys.executable}" -', block, self.local(block.code))
+        return self._run(_BEFORE + self.local(block.code), block, "")
+
+    def local(self, code: str) -> str:
+        """Put the test's addresses into code."""
+        for written, real in self.addresses.items():
+            code = code.replace(written, real)
+        return code
+
+    def _run(self, script: str, block: Block, given: str) -> str:
+        ended = subprocess.run(
+            ["bash", "-c", script],
+            input=given,
+            cwd=self.folder,
+            env={**self.environ, "KEPT": str(self.folder / "kept")},
+            capture_output=True,
+            text=True,
+            timeout=_LONGEST_S,
+            check=False,
+        )
+        said = f"{block.place} ended with {ended.returncode}:\n{block.code}\n{ended.stdout}\n{ended.stderr}"
+        assert ended.returncode == 0, said
+        return ended.stdout

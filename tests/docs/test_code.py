@@ -1,0 +1,92 @@
+"""The code in the documentation works: it is run, against the service that `make run` starts."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from playwright.async_api import async_playwright
+
+from realtime.config import load
+from tests.docs.pages import Block, page, pages
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.docs.conftest import Demo
+    from tests.docs.shell import Shell
+
+CHROMIUM = "/usr/bin/chromium"
+RUN = {"sh", "python"}
+READ = {"toml", "json", "js"}
+SHOWN = {"", "http", "mermaid", "text"}
+"""What is no code: output, messages, drawings."""
+
+pytestmark = pytest.mark.xdist_group("docs")  # one service for all of them
+
+
+def named(block: Block) -> str:
+    return block.place
+
+
+def blocks(*languages: str) -> list[Block]:
+    return [block for one in pages() for block in one.in_language(*languages)]
+
+
+@pytest.mark.parametrize("name", [one.name for one in pages() if one.in_language(*RUN)])
+def test_shell_and_python_run_from_the_top_of_a_page_to_its_end(name: str, shell: Shell) -> None:
+    for block in page(name).in_language(*RUN):
+        said = shell.run(block)
+        if "curl -N" in block.code:
+            assert "event: connection.established" in said, block.place
+            assert "event: host.load-sampled" in said or "topic:host" not in block.code, block.place
+        if "gapless serve" in block.code:
+            assert "Gapless is listening on http://" in said, block.place
+
+
+@pytest.mark.parametrize("block", blocks("toml"), ids=named)
+def test_settings_are_ones_that_there_are(block: Block, tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text(block.code)
+    settings = load(file, environ={})
+    for section, keys in tomllib.loads(block.code).items():
+        assert set(keys) <= set(getattr(settings, section).model_fields_set), block.place
+
+
+def test_json_is_json() -> None:
+    for block in blocks("json"):
+        try:
+            orjson.loads(block.code)
+        except orjson.JSONDecodeError as error:
+            pytest.fail(f"{block.place}: {error}")
+
+
+@pytest.mark.parametrize("block", blocks("js"), ids=named)
+async def test_javascript_runs_in_a_browser_on_the_page(block: Block, demo: Demo) -> None:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        tab = await browser.new_page()
+        await tab.goto(demo.url)
+        async with tab.expect_console_message(lambda said: said.type == "log", timeout=20_000) as logged:
+            await tab.evaluate(f"async () => {{ {block.code} }}")
+        cursor, percent = [await argument.json_value() for argument in (await logged.value).args]
+        await browser.close()
+    assert isinstance(cursor, str)
+    assert 0 <= percent <= 100
+
+
+def test_what_is_not_run_says_why() -> None:
+    left: dict[str, Any] = {
+        block.place: block.language
+        for one in pages()
+        for block in one.blocks
+        if block.language not in RUN | READ | SHOWN and not block.reason
+    }
+    assert left == {}
+
+
+def test_these_blocks_are_not_run() -> None:
+    found = {(block.page, block.code.split("\n", 1)[0]) for one in pages() for block in one.blocks if block.reason}
+    assert found == {("README.md", "make run"), ("docs/operations.md", "upstream gapless {")}

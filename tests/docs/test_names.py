@@ -1,0 +1,153 @@
+"""What the documentation names is there: files, headings, make targets, commands, settings, floors, functions."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING
+
+import pytest
+from typer.main import get_command
+
+from realtime.cli import app
+from realtime.config import Settings
+from realtime.config.faults import VARIABLES
+from realtime.config.settings import Section
+from realtime.delivery.attachment import _MOVES
+from tests.docs.pages import ROOT, Page, page, pages
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from click import Command
+
+EVERY_PAGE = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
+
+
+def code(one: Page) -> list[str]:
+    """Return the code spans of a page, and the lines of its shell blocks."""
+    return [*one.spans, *(line for block in one.blocks if block.language == "sh" for line in block.code.splitlines())]
+
+
+@EVERY_PAGE
+def test_links_lead_somewhere(one: Page) -> None:
+    folder = (ROOT / one.name).parent
+    for link in one.links:
+        target, _, anchor = link.partition("#")
+        if ":" in target:
+            assert target.startswith("https://"), link
+            continue
+        file = (folder / target).resolve() if target else ROOT / one.name
+        assert file.is_file(), link
+        if anchor:
+            assert anchor in page(file.relative_to(ROOT).as_posix()).anchors, link
+
+
+@EVERY_PAGE
+def test_files_that_are_named_are_there(one: Page) -> None:
+    rooms = "admin|bench|docs|policies|realtime|requirements|tests|transports"
+    named = [span for span in one.spans if re.fullmatch(rf"({rooms})/[\w./*-]*", span)]
+    assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
+
+
+@EVERY_PAGE
+def test_make_targets_that_are_named_are_there(one: Page) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = {target for text in code(one) for target in re.findall(r"^make ([a-z]+)", text)}
+    assert named <= targets
+
+
+def test_the_readme_names_every_make_target_that_has_a_description() -> None:
+    described = set(re.findall(r"^([a-z]+):.*## ", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    named = set(re.findall(r"^\| `make ([a-z]+)`", page("README.md").prose, re.MULTILINE))
+    assert named == described - {"help"}
+
+
+def commands() -> Mapping[str, Command]:
+    group = get_command(app)
+    found: Mapping[str, Command] = getattr(group, "commands")  # noqa: B009 - typer's own type doesn't tell of it
+    return found
+
+
+def options(command: Command) -> Iterable[str]:
+    return {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
+
+
+@EVERY_PAGE
+def test_commands_and_options_that_are_named_are_there(one: Page) -> None:
+    for text in code(one):
+        for name, rest in re.findall(r"(?:^|[|(] ?)gapless ([a-z]+)([^|)]*)", text):
+            assert name in commands(), text
+            assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest)) <= set(options(commands()[name])), text
+
+
+def test_the_readme_names_every_command() -> None:
+    assert set(re.findall(r"^\| `gapless ([a-z]+)`", page("README.md").prose, re.MULTILINE)) == set(commands())
+
+
+@EVERY_PAGE
+def test_settings_that_are_named_are_there(one: Page) -> None:
+    sections = {name: set(kind.model_fields) for name, kind in kinds().items()}
+    for span in one.spans:
+        dotted = re.fullmatch(r"([a-z_]+)\.([a-z_]+)(?: = .*)?", span)
+        if dotted and dotted[1] in sections and dotted[2] not in {"py", "lua", "md"} and span != "history.truncated":
+            assert dotted[2] in sections[dotted[1]], span
+        if re.fullmatch(r"\[[a-z_]+\]", span):
+            assert span[1:-1] in sections, span
+    variables = {*VARIABLES, "GAPLESS_URL", "GAPLESS_TOKEN"}
+    named = {name for text in code(one) for name in re.findall(r"GAPLESS_[A-Z]\w*", text)}
+    assert named <= variables
+
+
+def kinds() -> Mapping[str, type[Section]]:
+    """Return the sections of the configuration."""
+    kinds = {name: field.annotation for name, field in Settings.model_fields.items()}
+    return {name: kind for name, kind in kinds.items() if isinstance(kind, type) and issubclass(kind, Section)}
+
+
+# --- docs/architecture.md ---------------------------------------------------------------------------------------------
+
+
+def table(one: Page, heading: str) -> list[list[str]]:
+    """Return the cells of the first table that has this heading in its first line."""
+    lines = one.prose.splitlines()
+    at = next(number for number, line in enumerate(lines) if line.startswith(f"| {heading} |"))
+    rows = []
+    for line in lines[at + 2 :]:
+        if not line.startswith("|"):
+            break
+        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    return rows
+
+
+def test_the_floors_are_those_of_import_linter() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(one["layers"] for one in contracts if one.get("containers") == ["realtime"])
+    documented = [re.findall(r"`(\w+)`", row[1]) for row in table(page("docs/architecture.md"), "floor")]
+    assert documented == [re.findall(r"\w+", layer) for layer in layers]
+
+
+def test_every_room_of_the_service_is_drawn() -> None:
+    drawing = page("docs/architecture.md").blocks[0].code
+    there = {
+        path.name for path in (ROOT / "realtime").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    plain = {"__init__.py", "connect.py", "errors.py", "logs.py", "request.py"}
+    assert {name for name in there - plain if not re.search(rf"\b{name}", drawing)} == set()
+
+
+def test_the_states_of_an_attachment_are_those_of_its_table() -> None:
+    documented = {row[0]: set(re.findall(r"\w+", row[1])) for row in table(page("docs/architecture.md"), "from")}
+    assert documented == {state.name: {to.name for to in moves} for state, moves in _MOVES.items()}
+
+
+def test_the_functions_and_fields_of_the_kernel_are_those_of_its_code() -> None:
+    kernel, one = (ROOT / "realtime/channel/log.lua").read_text(), page("docs/architecture.md")
+    assert {row[0].strip("`") for row in table(one, "function")} == set(
+        re.findall(r"register_function\('(\w+)'", kernel)
+    )
+    saved = re.search(r"local function save\(log\)(.*?)\nend", kernel, re.DOTALL)
+    assert saved is not None
+    fields = set(re.findall(r"'([a-z]+)', ", saved[1]))
+    meta = next(row[2] for row in table(one, "key") if row[0] == "`meta`")
+    assert {field for field in fields if f"`{field}`" not in meta} == set()
