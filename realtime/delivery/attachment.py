@@ -136,6 +136,8 @@ class Attachment:
 
     def deliver(self, entries: Sequence[Entry], data: bytes, position: Cursor) -> None:
         """Send what came in one tick: `data` is `entries` joined for this transport; `position` lies behind them."""
+        if self.state is State.ENDED:  # within this tick, by what another's delivery brought about
+            return
         if not self.stays_open:
             limit = self.plan.limit
             more = len(entries) > limit

@@ -13,6 +13,8 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+import structlog
+
 from realtime.channel.event import BROADCAST, ORIGIN, Cursor, Entry, Interest
 from realtime.channel.reader import BATCH_BYTES
 from realtime.delivery.attachment import encode
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 _ID = attrgetter("id")
 _COMMON = frozenset({BROADCAST})
+_log = structlog.get_logger("gapless.delivery")
 
 
 @dataclass(slots=True)
@@ -77,14 +80,18 @@ class Hub:
         shared = group.join(common, position)
         joined: dict[tuple[Cursor, ...], bytes] = {}
         for attachment in list(group.members) if common else [one for one in own if one in group.members]:
-            if attachment not in own:
-                attachment.deliver(common, shared, position)
-                continue
-            seen = _merge(common, own[attachment])
-            ids = _ids(seen)
-            if ids not in joined:
-                joined[ids] = group.join(seen, position)
-            attachment.deliver(seen, joined[ids], position)
+            seen, data = common, shared
+            if attachment in own:
+                seen = _merge(common, own[attachment])
+                ids = _ids(seen)
+                if ids not in joined:
+                    joined[ids] = group.join(seen, position)
+                data = joined[ids]
+            try:
+                attachment.deliver(seen, data, position)
+            except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
+                _log.exception("delivery failed", transport=group.transport.name)
+                attachment.closed()
 
     def restarted(self, base: Cursor) -> None:
         """Let everyone at the tail read on by themselves: the window began anew at `base`."""

@@ -79,5 +79,5 @@ class Wheel:
                     self.disarm(item)
                     item.due(now)
         finally:
-            if self._slots and self._timer is None:
+            if self._slots:  # what was armed meanwhile has set the timer, for itself: others may be nearer
                 self._set(min(self._slots))

@@ -116,7 +116,7 @@ def test_given_headers_replace_the_classs_own_whatever_their_case() -> None:
 
 def test_what_a_client_sent_cannot_break_the_body() -> None:
     body = NotFound('no "\ud800\u2028\r\n\x00" here').body()
-    assert rb'\ud800' in body
+    assert rb"\ud800" in body
     assert b"\n" not in body
     assert json.loads(body)["detail"] == 'no "\ud800\u2028\r\n\x00" here'
 
