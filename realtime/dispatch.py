@@ -6,11 +6,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
+from werkzeug.exceptions import BadHost
 
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
-from realtime.delivery.asgi import ASGIExchange
-from realtime.errors import GaplessError, InternalError, MalformedBody, MethodNotAllowed
+from realtime.delivery.asgi import ASGIExchange, lingering
+from realtime.errors import GaplessError, InternalError, MalformedBody, MalformedParameter, MethodNotAllowed
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
 from realtime.request import from_asgi, parse_query
@@ -120,8 +121,15 @@ class Front:
             send = self._cors.wrap_public(send)
         elif origin is not None:
             send = self._cors.wrap(send, origin)
-        serve = self._dispatcher if self._dispatcher.handles(scope) else self._application
-        await serve(scope, receive, send)
+        if _has_body(scope):
+            receive, send = lingering(receive, send)
+        if self._dispatcher.handles(scope):
+            await self._dispatcher(scope, receive, send)
+            return
+        try:
+            await self._application(scope, receive, send)
+        except BadHost:  # raised before the framework could ask our handlers
+            write(ASGIExchange(send), problem(MalformedParameter("the Host field names no host")))
 
 
 def _is_public(scope: Scope) -> bool:
@@ -129,6 +137,14 @@ def _is_public(scope: Scope) -> bool:
     if b"audience" not in query and b"%" not in query:
         return False
     return parse_query(query).get("audience") == "public"
+
+
+def _has_body(scope: Scope) -> bool:
+    """Tell whether a body comes without being asked for; who expects `100 Continue` sends none when refused."""
+    if scope["method"] == "GET":
+        return False
+    names = {name for name, _ in scope["headers"]}
+    return not names.isdisjoint((b"content-length", b"transfer-encoding")) and b"expect" not in names
 
 
 async def _body(receive: Receive) -> bytes:

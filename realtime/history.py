@@ -44,8 +44,7 @@ class History:
             message = "this gateway has not read the log yet: try again"
             raise LogUnavailable(message)
         since = asked or (await self._follower.log.check(self._follower.tail, seen)).floor
-        horizon = min(self._follower.tail, until or self._follower.tail)
-        replay = await self._follower.log.replay(seen, since, horizon, limit + 1)
+        replay = await self._follower.log.replay(seen, since, self._follower.tail, limit + 1, until)
         if asked and not replay.verdict.good:
             message = "history after this cursor is gone: read on from the floor"
             raise HistoryTruncated(message, floor=str(replay.verdict.floor))

@@ -26,6 +26,7 @@ NOWHERE = Cursor(LARGEST, 0)
 
 _MOST_DIGITS = 16
 _SHOWN = 64
+_MOST_ITEMS = 100
 
 
 @lru_cache(maxsize=4096)
@@ -39,9 +40,17 @@ def visible(identity: Identity, scopes: str | None, events: str | None) -> Inter
     try:
         wanted = None if events is None else parse_filter(events)
         asked = None if scopes is None else [check_scope_or_pattern(one) for one in scopes.split(",")]
+        _check_count(scopes, events)
     except ValueError as error:
         raise MalformedParameter(str(error)) from error
     return interest(identity.channel, identity.held if asked is None else identity.narrow(asked), wanted)
+
+
+def _check_count(*lists: str | None) -> None:
+    """Each item of a list costs a read of the log: who needs more attaches with all that is held, and filters."""
+    if any(text is not None and text.count(",") >= _MOST_ITEMS for text in lists):
+        message = f"at most {_MOST_ITEMS} scopes and {_MOST_ITEMS} events can be asked for: use patterns"
+        raise ValueError(message)
 
 
 def is_public(request: Request) -> bool:

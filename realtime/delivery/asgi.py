@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Receive = Callable[[], Awaitable[Message]]
     Send = Callable[[Message], Coroutine[Any, Any, None]]
 
+_LINGER_S = 2.0
+
 
 class ASGIExchange:
     """One answer of an ASGI application."""
@@ -96,6 +98,29 @@ class ASGIExchange:
         self._rest = None
         if self.listener is not None and not self._gone:
             self.listener.drained()
+
+
+def lingering(receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Hold the end of an answer back until its request was read to its end, for `_LINGER_S` at most.
+
+    A server that closes a connection with bytes unread resets it, and the client may never see what it was refused for
+    (RFC 9112 §9.6). Whoever answers goes on reading meanwhile: `ASGIExchange.wait` does, and so does the framework.
+    """
+    read: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def heard() -> Message:
+        message = await receive()
+        if not message.get("more_body", False) and not read.done():
+            read.set_result(None)
+        return message
+
+    async def said(message: Message) -> None:
+        goes_on = message["type"] == "http.response.start" or message.get("more_body", False)
+        if not goes_on and not read.done():
+            await asyncio.wait((read,), timeout=_LINGER_S)
+        await send(message)
+
+    return heard, said
 
 
 @coroutine

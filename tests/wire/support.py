@@ -81,6 +81,7 @@ async def bare(gateway: Gateway, request: bytes) -> Bare:
     try:
         async with asyncio.timeout(10):
             writer.write(request)
+            await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")
             body = await reader.read()
     finally:

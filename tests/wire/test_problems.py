@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -133,6 +134,15 @@ async def test_of_equal_parameters_the_last_counts(plain: Gateway) -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["scopes", "events"])
+async def test_a_list_has_a_hundred_items_at_most(plain: Gateway, name: str) -> None:
+    item = {"scopes": "broadcast", "events": "task.*"}[name]
+    for count, status in ((100, 200), (101, 400)):
+        params = {name: ",".join([item] * count)}
+        answer = await plain.http.get(POLL, params=params, headers=plain.bearer())
+        assert answer.status_code == status
+
+
 async def test_bytes_that_are_no_ascii_in_a_query(plain: Gateway) -> None:
     head = f"GET {POLL}?x=".encode() + "ü".encode() + b"\xff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"
     head += f"Authorization: {plain.bearer()['Authorization']}\r\n\r\n".encode()
@@ -179,6 +189,40 @@ async def test_one_connection_carries_one_answer_after_the_other(plain: Gateway)
         assert head.startswith(f"HTTP/1.1 {status} ")
     writer.close()
     await writer.wait_closed()
+
+
+REFUSED = {EVENTS: 413, NEGOTIATE: 413, TICKET: 413, POLL: 405, "/nope": 404}
+
+
+@pytest.mark.parametrize("path", REFUSED)
+async def test_who_sends_much_and_then_closes_is_told_why_it_was_refused(plain: Gateway, path: str) -> None:
+    """Closed with bytes unread, the connection would be reset before the client has read the answer."""
+    body = b" " * (12 * 1024 * 1024)
+    answer = await bare(plain, request("POST", path, plain.bearer(roles=("publisher",)), body))
+    assert answer.status == REFUSED[path]
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (await bare(plain, request("POST", path, {}, body))).status in {401, 404, 405}
+
+
+async def test_who_asks_before_it_sends_is_refused_at_once(plain: Gateway) -> None:
+    headers = {"Expect": "100-continue", "Content-Length": "9000000"}
+    began = time.monotonic()
+    assert (await bare(plain, request("POST", EVENTS, headers))).status == 401
+    assert time.monotonic() - began < 1
+
+
+async def test_who_never_sends_its_body_is_answered_all_the_same(plain: Gateway) -> None:
+    began = time.monotonic()
+    assert (await bare(plain, request("POST", POLL, {"Content-Length": "10"}, b""))).status == 405
+    assert time.monotonic() - began < 4
+
+
+@pytest.mark.parametrize("host", ["a" * 5000, "a b", "..", "\xe9", ""])
+async def test_an_odd_host_is_no_fault_of_ours(plain: Gateway, host: str) -> None:
+    for method, path in (("GET", POLL), ("GET", HISTORY), ("POST", NEGOTIATE), ("GET", "/nope")):
+        answer = await bare(plain, request(method, path, {"Host": host, **plain.bearer()}))
+        assert answer.status in {200, 400, 404}, answer.body
+        assert answer.status == 200 or answer.headers["content-type"] == "application/problem+json"
 
 
 async def test_http_1_0_is_served(plain: Gateway) -> None:

@@ -166,7 +166,7 @@ async def test_nothing_is_given_to_a_logger(tmp_path: Path, anonymous: bool) -> 
     settings = {
         "TRANSPORTS__PLUGINS": '["tests.wire.broken:Broken"]',
         "POLICY__PREFERENCE": '["sse","long-poll","polling","broken"]',
-        "REDIS__TIMEOUT": "100ms",
+        "REDIS__TIMEOUT": "500ms",
         "AUTH__ANONYMOUS_SCOPES": '["broadcast"]' if anonymous else "[]",
     }
     secrets = Secrets()
