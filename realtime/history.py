@@ -45,7 +45,10 @@ class History:
             raise LogUnavailable(message)
         since = asked or (await self._follower.log.check(self._follower.tail, seen)).floor
         replay = await self._follower.log.replay(seen, since, self._follower.tail, limit + 1, until)
-        if asked and not replay.verdict.good:
+        while not asked and not replay.verdict.good:  # cut away meanwhile
+            since = replay.verdict.floor
+            replay = await self._follower.log.replay(seen, since, self._follower.tail, limit + 1, until)
+        if not replay.verdict.good:
             message = "history after this cursor is gone: read on from the floor"
             raise HistoryTruncated(message, floor=str(replay.verdict.floor))
         entries = replay.entries[:limit]

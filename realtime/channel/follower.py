@@ -74,7 +74,7 @@ class Follower:
         return self._refill
 
     def doubt(self) -> None:
-        """Begin the window anew: the log ends before a position that we know, so it is another one."""
+        """Begin the window anew: the log does not have a position that we know, so it is another one."""
         self._refill = True
 
     async def reach(self, cursor: Cursor) -> None:
@@ -106,6 +106,10 @@ class Follower:
                 if name not in self._away:
                     _log.warning("log away", work=name, reason=error.detail)
                 self._away.add(name)
+                await asyncio.sleep(_RETRY_S)
+            except Exception:  # noqa: BLE001 - nobody else would begin again, and clients would hear heartbeats only
+                _log.exception("following failed", work=name)
+                self.doubt()
                 await asyncio.sleep(_RETRY_S)
             finally:
                 with suppress(RedisError, OSError):

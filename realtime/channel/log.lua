@@ -27,7 +27,7 @@ local process
 -- The newest id that this process wrote, to each log: its other databases may hold other logs, known apart by the number
 -- of their first epoch (`born`). Data whose tail is older was put back under our feet: by a backup, or from a replica that
 -- lagged. A library that was just loaded does not know, and takes it for so.
-local newest, newest_ms = {}, 0
+local newest_ms, newest_seq, latest_ms = {}, {}, 0
 
 local function run_id()
   if not process then
@@ -83,7 +83,8 @@ local function is_topic(scope)
 end
 
 local function save(log)
-  newest[log.born], newest_ms = tail(log), math.max(newest_ms, log.ms)
+  newest_ms[log.born], newest_seq[log.born] = log.ms, log.epoch * SPAN + log.n
+  latest_ms = math.max(latest_ms, log.ms)
   if log.retention == log.span then
     log.till = math.max(log.now, log.ms)
   end
@@ -93,8 +94,9 @@ local function save(log)
 end
 
 local function was_replaced(log)
-  local last = newest[log.born]
-  return log.run ~= run_id() or not last or below(tail(log), last)
+  local ms = newest_ms[log.born]
+  return log.run ~= run_id() or not ms or log.ms < ms
+    or (log.ms == ms and log.epoch * SPAN + log.n < newest_seq[log.born])
 end
 
 -- Rule 3: everything is kept that is younger than `kept`, which never goes back, whatever the clock does. A retention
@@ -149,7 +151,7 @@ local function begin(log)
   local seed = redis.sha1hex(run_id() .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
   log.epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
   log.born = log.born or log.epoch
-  log.ms, log.n, log.run = math.max(log.now, log.ms + 1, newest_ms + 1), 0, run_id()
+  log.ms, log.n, log.run = math.max(log.now, log.ms + 1, latest_ms + 1), 0, run_id()
   local marker = write(log, '', '', 'epoch', previous)
   log.told = 0 -- by this server's clock, nothing is known to have come before
   if previous == '' then
@@ -372,17 +374,19 @@ local function is_good(log, cursor, floor)
   return cursor == tail(log) or (is_here(log, cursor) and not below(cursor, floor))
 end
 
--- check(log, meta; base, retention, cursor or "", then "cap:<channel> <scope>" of each stream that will be read)
--- -> good (1 or 0), floor, tail
+-- check(log, meta; base, retention, cursor or "", horizon or "", then "cap:<channel> <scope>" of each stream that is read)
+-- -> good (1 or 0), floor, tail, whether the log has the horizon (1 or 0). A horizon of another log bounds nothing here:
+-- a position up to there would be good on that one, where something else lies before it.
 local function check(keys, args)
   local log = open(keys, args)
   local fields = {}
-  for at = 4, #args do
+  for at = 5, #args do
     fields[#fields + 1] = args[at]
   end
   local floor = floor_of(log, fields)
   local good = args[3] ~= '' and is_good(log, args[3], floor)
-  return { good and 1 or 0, floor, tail(log) }
+  local complete = args[4] ~= '' and is_here(log, args[4])
+  return { good and 1 or 0, floor, tail(log), complete and 1 or 0 }
 end
 
 -- A boundary below what is kept decides nothing any more. One step of a walk over meta at each touch.

@@ -51,11 +51,15 @@ class Appended(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """Whether a cursor can be resumed (rule 3), where history begins for that reader, and the log's tail."""
+    """Whether a cursor can be resumed (rule 3), where history begins for that reader, and the log's tail.
+
+    `complete`: whether the log has the horizon that a replay read up to. If not, the replay says nothing.
+    """
 
     good: bool
     floor: Cursor
     tail: Cursor
+    complete: bool = True
 
 
 class Pulse(NamedTuple):
@@ -131,7 +135,7 @@ class Log:
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
         """Judge a cursor for a reader (rule 3)."""
-        return _verdict(await self._call("check", str(cursor), *self._boundaries(interest)))
+        return _verdict(await self._call("check", str(cursor), str(cursor), *self._boundaries(interest)))
 
     async def touch(self) -> Pulse:
         """Give a sign of life (rule 6)."""
@@ -166,34 +170,38 @@ class Log:
         if known is None or known.id < witness.id:
             self._witnessed[epoch] = witness
 
-    async def replay(self, interest: Interest, after: Cursor, horizon: Cursor, limit: int) -> Replay:
+    async def replay(
+        self, interest: Interest, after: Cursor, horizon: Cursor, limit: int, until: Cursor | None = None
+    ) -> Replay:
         """Read up to `limit` visible entries in (`after`, `horizon`] from the scope streams (rule 7).
 
+        The horizon is an id that the log has: up to there all appends are complete. With `until`, reading stops there.
         With fewer, everything up to the horizon has been examined, unless history broke off meanwhile: then everything
         up to the position has, and the next read from there is told. Pages grow, for a filter may hide most of them.
         """
-        count = limit
-        replay = await self._page(interest, after, horizon, count)
-        while (
-            len(replay.entries) < limit and replay.verdict.good and replay.position < min(horizon, replay.verdict.tail)
-        ):
+        count, end = limit, horizon if until is None else min(horizon, until)
+        replay = await self._page(interest, after, (horizon, end), count)
+        while len(replay.entries) < limit and _goes_on(replay.verdict) and replay.position < end:
             count = min(count * 4, max(limit, _MOST_AT_ONCE))
-            page = await self._page(interest, replay.position, horizon, count)
-            if replay.entries and not page.verdict.good:
+            page = await self._page(interest, replay.position, (horizon, end), count)
+            if replay.entries and not _goes_on(page.verdict):
                 break
             replay = Replay(replay.entries + page.entries, page.position, page.verdict)
         if len(replay.entries) <= limit:
             return replay
         return Replay(replay.entries[:limit], replay.entries[limit - 1].id, replay.verdict)
 
-    async def _page(self, interest: Interest, after: Cursor, horizon: Cursor, count: int) -> Replay:
-        """Read up to `count` entries of each stream."""
+    async def _page(self, interest: Interest, after: Cursor, bounds: tuple[Cursor, Cursor], count: int) -> Replay:
+        """Read up to `count` entries of each stream; the bounds are the horizon and where to stop."""
+        horizon, end = bounds
         sources = list(self._sources(interest))
-        ranges = [("XRANGE", key, f"({after}", str(horizon), "COUNT", count) for key, _ in sources]
-        judge = ("FCALL", *self._function("check", str(after), *self._boundaries(interest)))
+        ranges = [("XRANGE", key, f"({after}", str(end), "COUNT", count) for key, _ in sources]
+        judge = ("FCALL", *self._function("check", str(after), str(horizon), *self._boundaries(interest)))
         *streams, judged = await self._run(partial(self._pipe, [*ranges, judge]))
         verdict = _verdict(judged)
-        found, safe = _collect(interest, sources, streams, count, max(after, min(horizon, verdict.tail)))
+        if not verdict.complete:
+            return Replay([], after, verdict)
+        found, safe = _collect(interest, sources, streams, count, max(after, end))
         return Replay(found, safe, verdict)
 
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
@@ -275,7 +283,8 @@ def _heed_cancellation() -> None:
 
 def unavailable(error: BaseException) -> LogUnavailable:
     """Translate an error of the Redis client."""
-    reason = type(error).__name__ if not isinstance(error, ResponseError) else str(error).split(" ", 1)[0]
+    word = str(error).split(" ", 1)[0]  # Redis begins with a code in capitals; the client takes those it knows away
+    reason = word if isinstance(error, ResponseError) and word.isupper() else type(error).__name__
     message = f"the log does not answer ({reason}): try again, with the same idempotency key when publishing"
     return LogUnavailable(message, headers={"Retry-After": str(_RETRY_AFTER_S)})
 
@@ -298,9 +307,13 @@ def _cursor(raw: bytes) -> Cursor:
     return parse_cursor(raw.decode())
 
 
-def _verdict(raw: tuple[int, bytes, bytes]) -> Verdict:
-    good, floor, tail = raw
-    return Verdict(good == 1, _cursor(floor), _cursor(tail))
+def _verdict(raw: tuple[int, bytes, bytes, int]) -> Verdict:
+    good, floor, tail, complete = raw
+    return Verdict(good == 1, _cursor(floor), _cursor(tail), complete == 1)
+
+
+def _goes_on(verdict: Verdict) -> bool:
+    return verdict.good and verdict.complete
 
 
 def _link(raw: tuple[bytes, Fields]) -> Link:

@@ -8,6 +8,7 @@ reading goes on at the tail.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -68,14 +69,20 @@ class Replays:
         if task is None:
             task = asyncio.create_task(self._read(*key))
             self._running[key] = task
-            task.add_done_callback(lambda _: self._running.pop(key))
+            task.add_done_callback(partial(self._forget, key))
         return await asyncio.shield(task)
+
+    def _forget(self, key: tuple[Interest, Cursor, int], task: asyncio.Task[Replay]) -> None:
+        """Let go of a read that has ended; its error too, for whoever waited was told, or has gone."""
+        del self._running[key]
+        if not task.cancelled():
+            task.exception()
 
     async def _read(self, interest: Interest, after: Cursor, limit: int) -> Replay:
         async with self._slots:
             horizon = self._follower.tail
             replay = await self._follower.log.replay(interest, after, horizon, limit)
-            if replay.verdict.tail < horizon:
+            if not replay.verdict.complete:
                 self._follower.doubt()
             return replay
 

@@ -17,8 +17,10 @@ import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
+import structlog
+
 from realtime.channel.event import Control
-from realtime.errors import Draining, HistoryTruncated, LogUnavailable
+from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from transports.transport import Delivery
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 _PATIENCE_S = 2.0
 _RETRY_S = 0.5
 _NOT_MODIFIED = 304
+
+_log = structlog.get_logger("gapless.delivery")
 
 
 class State(Enum):
@@ -247,11 +251,22 @@ class Attachment:
         except LogUnavailable as error:
             self._refuse(error)
             return
+        except Exception:  # noqa: BLE001 - whatever it is, the client must not wait for what never comes
+            _log.exception("reading on failed", transport=self.transport.name)
+            self._give_back()
+            return
         finally:
             self._task = None
         if self.state in _GOING_ON:
             self._accept(part)
             self._go_on()
+
+    def _give_back(self) -> None:
+        """Let a client go that can't be served: it comes back with its cursor, and waits for nothing here."""
+        if self.state is State.OPENING:
+            self._refuse(InternalError("the service failed to answer: try again"))
+        else:
+            self.close()
 
     async def _ask(self) -> Part:
         """Ask the log; a client that hears from us already waits as long as Redis is away."""

@@ -121,8 +121,7 @@ async def restored_from_a_copy(directory: Path, attach: Attach) -> AsyncIterator
 
 @asynccontextmanager
 async def lost_branch(directory: Path, attach: Attach) -> AsyncIterator[Lost]:
-    """Redis came back from an older copy: the cursor is of an epoch that ended before it. Nobody here has seen it."""
-    del attach
+    """Redis came back from an older copy: the cursor is of an epoch that ended before it; nobody here has seen it."""
     async with _house(directory) as (redis, house):
         channel = new_channel()
         await _any(house).number(3, channel)
@@ -131,6 +130,7 @@ async def lost_branch(directory: Path, attach: Attach) -> AsyncIterator[Lost]:
     await _restart_from(redis, copy)
     try:
         async with open_house(directory / "house", redis.url) as house:
+            await attach(house, channel)
             yield Lost(house, channel, cursor)
     finally:
         redis.stop()
@@ -147,8 +147,8 @@ async def future(directory: Path, attach: Attach) -> AsyncIterator[Lost]:
         yield Lost(house, channel, str(Cursor(ms + 3_600_000, seq)))
 
 
-HARMLESS: dict[str, Loss] = {"retention": retention, "cap": cap, "future": future}
-"""Who is attached meanwhile misses nothing."""
+HARMLESS: dict[str, Loss] = {"retention": retention, "cap": cap, "future": future, "lost branch": lost_branch}
+"""Who is attached here misses nothing."""
 
 TOLD: dict[str, Loss] = {
     "flush": flush,
@@ -156,9 +156,9 @@ TOLD: dict[str, Loss] = {
     "replaced by another log": replaced_by_another_log,
     "restored from a copy": restored_from_a_copy,
 }
-"""Who is attached meanwhile has to be told."""
+"""Who is attached here has to be told."""
 
-LOSSES: dict[str, Loss] = {**HARMLESS, **TOLD, "lost branch": lost_branch}
+LOSSES: dict[str, Loss] = {**HARMLESS, **TOLD}
 
 
 async def history(place: Place, channel: str, since: str) -> int:

@@ -6,6 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from tests.conformance.client import Client
 from tests.conformance.crowd import Crowd, all_have, crowd
@@ -62,7 +65,7 @@ async def _away(redis: RedisServer, kind: str, place: Place) -> None:
     elif kind == "killed":
         redis.kill()
     else:
-        async with redis.client as client:
+        async with Redis(port=redis.port, retry=Retry(NoBackoff(), 0)) as client:
             await client.shutdown()
         redis.stop()
     headers = place.bearer("publisher", roles=("publisher",))

@@ -156,6 +156,18 @@ async def test_waiting_ends_when_the_client_leaves(server: Server, exchange: ASG
     assert server.body == b""
 
 
+async def test_who_waits_and_is_cancelled_tells_the_listener(server: Server, exchange: ASGIExchange, ear: Ear) -> None:
+    exchange.begin(200, HEADERS)
+    waiting = asyncio.create_task(exchange.wait(server.receive))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert ear.heard == ["closed"]
+    exchange.write(b"into the void")
+    assert server.body == b""
+
+
 async def test_a_client_that_leaves_while_the_server_waits_for_it(
     server: Server, exchange: ASGIExchange, ear: Ear
 ) -> None:

@@ -310,7 +310,7 @@ async def test_a_refusal_is_a_pause(context: BrowserContext, address: str, trans
     await page.route(f"**/api/v1/events/{PATHS[transport]}?*", refuse, times=1)
     await page.get_by_role("button", name=BUTTONS[transport], exact=True).click()
     await asyncio.wait_for(refused.wait(), PATIENCE_S)
-    now = await goes_on(page, before)
+    now = await goes_on(page, await state(page))
     assert (now["transport"], now["reconnects"]) == (transport, 1)
     if transport != "sse":  # an EventSource can't say what it was refused with
         assert (now["session"] != before["session"]) == (status == 401), "a bad credential is replaced, and only that"

@@ -39,8 +39,9 @@ class Proxy:
         self.refuses = False
         """Whether new connections are cut at once."""
         self.lost = asyncio.Event()
-        """Set when a reply was lost."""
-        self._wanted: bytes | None = None
+        """Set when the last reply to be lost was lost."""
+        self._command = b""
+        self._to_lose = 0
         self._passing = asyncio.Event()
         self._passing.set()
         self._lines: set[_Line] = set()
@@ -49,9 +50,9 @@ class Proxy:
     def redis_url(self) -> str:
         return f"redis://{_HOST}:{self.port}/0"
 
-    def lose_reply(self, command: bytes = b"") -> None:
-        """Let the next request that contains `command` arrive; its reply is lost with the connection."""
-        self._wanted = command
+    def lose_reply(self, command: bytes = b"", times: int = 1) -> None:
+        """Let the next requests that contain `command` arrive; their replies are lost, each with its connection."""
+        self._command, self._to_lose = command, times
         self.lost.clear()
 
     def cut(self) -> None:
@@ -94,8 +95,9 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await self._passing.wait()
-                if self._wanted is not None and self._wanted in data:
-                    self._wanted, line.losing = None, True
+                if self._to_lose and self._command in data:
+                    self._to_lose -= 1
+                    line.losing = True
                 line.server.write(data)
                 await line.server.drain()
 
@@ -103,7 +105,8 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
                 if line.losing:
-                    self.lost.set()
+                    if not self._to_lose:
+                        self.lost.set()
                     return
                 await asyncio.sleep(self.delay_s)
                 await self._passing.wait()

@@ -1,0 +1,426 @@
+"""The world that the promise has to hold in: Valkeys that crash and lag, two gateways, the network between them.
+
+    clients ─┬─ gateway 0 ── proxy 0 ─┬─ primary ── link ── replica
+             └─ gateway 1 ── proxy 1 ─┘
+
+Everything is real: processes, sockets, replication. What the log lost is not assumed but read, from Redis itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+from redis.exceptions import RedisError
+
+from tests.promise.clients import EVENTS, Address, Client, ended
+from tests.promise.model import Id, Ledger, Publication, Sight, Split, read_id, read_log
+from tests.support.gateway import Gateway, gateway
+from tests.support.proxy import Proxy, proxy
+from tests.support.redis import RedisServer, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from tests.promise.model import Loss
+
+LOG = "{gapless:0}:log"
+_QUICK_SYNC = ("--repl-diskless-load", "swapdb")
+"""Without it Valkey notices only once a second that a replica has its copy."""
+_PATIENCE_S = 15.0
+_FENCED_S = 2.5
+"""A gateway looks at the log once a second, and again when it has found a new epoch."""
+_LAST = "task.swept"
+
+
+@dataclass
+class Place:
+    """A gateway's address, which outlives it."""
+
+    number: int
+    proxy: Proxy
+    """Its way to Redis."""
+    port: int
+    is_held: bool = False
+    incarnation: int = 0
+    running: Gateway | None = None
+    stack: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    @property
+    def address(self) -> Address:
+        return Address(f"http://127.0.0.1:{self.port}", self.name)
+
+    @property
+    def name(self) -> str:
+        return f"{self.number}.{self.incarnation}"
+
+    def bearer(self, channel: str) -> dict[str, str]:
+        """Return the header of a publisher."""
+        assert self.running is not None
+        return self.running.bearer("publisher", roles=("publisher",), channel=channel)
+
+    def leave(self) -> None:
+        """Cut it off from Redis."""
+        self.proxy.refuses = True
+        self.proxy.cut()
+
+    def go_to(self, server: RedisServer) -> None:
+        """Let its connections go to another Redis."""
+        self.proxy.target_port, self.proxy.refuses = server.port, False
+
+
+class World:
+    """One log, two gateways, some clients, and what happens to them."""
+
+    def __init__(self, directory: Path, kind: str, settings: Mapping[str, str], ledger: Ledger) -> None:
+        self.ledger = ledger
+        self.clients: list[Client] = []
+        self.happened: Counter[str] = Counter()
+        self.replica: RedisServer | None = None
+        self.former: RedisServer | None = None
+        """An old primary that still runs, and takes the writes of gateway 1 when it is a split brain."""
+        self.split: Split | None = None
+        self._directory = directory
+        self._kind = kind
+        self._settings = settings
+        self._servers: list[RedisServer] = []
+        self.primary = self._server()
+        self.places: list[Place] = []
+        self._link: Proxy | None = None
+        self._proxies = AsyncExitStack()
+        self._publishers = httpx2.AsyncClient(timeout=20, trust_env=False, verify=False)
+        self._publishing: set[asyncio.Task[None]] = set()
+        self.faults: list[str] = []
+
+    def _server(self) -> RedisServer:
+        server = RedisServer(self._directory / f"log-{len(self._servers)}", self._kind, _QUICK_SYNC)
+        self._servers.append(server)
+        return server
+
+    # Begin and end
+
+    async def start(self) -> None:
+        await self.primary.start()
+        for number in range(2):
+            way = await self._proxies.enter_async_context(proxy(self.primary.port))
+            self.places.append(Place(number, way, free_port()))
+            await self._open(self.places[number])
+
+    async def stop(self) -> None:
+        for client in self.clients:
+            await client.close()
+        for task in list(self._publishing):
+            await ended(task)
+        await self._publishers.aclose()
+        for place in self.places:
+            await place.stack.aclose()
+        await self._proxies.aclose()
+        for server in self._servers:
+            server.stop()
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        if rest:
+            _, left = await asyncio.wait(rest, timeout=_PATIENCE_S)
+            assert not left, f"still running: {left}"
+
+    async def _open(self, place: Place) -> None:
+        place.incarnation += 1
+        directory = self._directory / f"gateway-{place.number}"
+        opening = gateway(directory, place.proxy.redis_url, self._settings, port=place.port)
+        place.running = await place.stack.enter_async_context(opening)
+
+    def client(self, sub: str, channel: str, held: Sequence[str], *, by_ticket: bool = False) -> Client:
+        """Add a client that holds `held` beside its implicit scopes; an empty `sub` is the public."""
+        assert self.places[0].running is not None
+        implicit = ("broadcast", f"user:{sub}") if sub else ()
+        extra = tuple(held)
+        token = self.places[0].running.token(sub, scopes=extra, channel=channel) if sub else ""
+        sight = Sight(channel, frozenset((*implicit, *extra)))
+        made = Client(
+            f"client {len(self.clients)}", sight, token, lambda number: self.places[number].address,
+            self.ledger.witness, by_ticket,
+        )  # fmt: skip
+        self.clients.append(made)
+        return made
+
+    # Publishing
+
+    async def publish(self, publications: Sequence[Publication], at: int, *, patiently: bool = False) -> bool:
+        """Publish a batch; tell whether it was acknowledged. `patiently`: until it is, with idempotency keys."""
+        assert not patiently or all(one.idempotency_key for one in publications)
+        headers = self.places[at].bearer(publications[0].channel)
+        body = {"events": [one.body() for one in publications]}
+        self.ledger.publications.update({one.number: one for one in publications})
+        while True:
+            place = self.places[at]
+            name = place.name
+            try:
+                answer = await self._publishers.post(f"{place.address.url}{EVENTS}", json=body, headers=headers)
+            except httpx2.TransportError:
+                self.happened["publish: no answer"] += 1
+            else:
+                if answer.status_code == 201:
+                    self._acknowledged(publications, answer.json(), name)
+                    return True
+                self._refused(answer)
+            if not patiently:
+                return False
+            await asyncio.sleep(0.05)
+
+    def publish_meanwhile(self, publications: Sequence[Publication], at: int) -> None:
+        """Publish while other things happen."""
+        task = asyncio.create_task(self._publish_meanwhile(publications, at))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+
+    async def _publish_meanwhile(self, publications: Sequence[Publication], at: int) -> None:
+        try:
+            await self.publish(publications, at)
+        except AssertionError as error:
+            self.faults.append(str(error))
+
+    def _acknowledged(self, publications: Sequence[Publication], body: dict[str, Any], name: str) -> None:
+        answers = body["events"]
+        assert len(answers) == len(publications), body
+        for one, answer in zip(publications, answers, strict=True):
+            self.ledger.acknowledge(read_id(answer["id"]), one.number, name)
+            self.happened["acknowledged" if not answer["duplicate"] else "duplicate"] += 1
+
+    def _refused(self, answer: httpx2.Response) -> None:
+        assert answer.status_code == 503, (answer.status_code, answer.text)
+        assert int(answer.headers["retry-after"]) > 0
+        assert answer.json()["code"] == "log-unavailable"
+        self.happened["publish: 503"] += 1
+
+    # What goes wrong
+
+    async def crash(self, down_s: float) -> None:
+        """Kill Redis and start it again on its append-only file."""
+        await self._look()
+        at = time.time()
+        self.primary.kill()
+        await asyncio.sleep(down_s)
+        await self.primary.start()
+        await self._lost(at, "crash")
+
+    async def freeze(self, for_s: float) -> None:
+        """Stop Redis in its tracks for a while."""
+        self.primary.pause()
+        try:
+            await asyncio.sleep(for_s)
+        finally:
+            self.primary.resume()
+        self.happened["freeze"] += 1
+
+    async def follow(self, *, lagging: bool) -> None:
+        """Give Redis a replica; a lagging one hears nothing from here on."""
+        assert self.replica is None
+        self.replica = self._server()
+        await self.replica.start()
+        link = self._link = await self._proxies.enter_async_context(proxy(self.primary.port))
+        async with self.replica.client as client, asyncio.timeout(_PATIENCE_S):
+            await client.replicaof("127.0.0.1", link.port)
+            while (await client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110 - Redis sets no event
+                await asyncio.sleep(0.005)
+        if lagging:
+            link.hold()
+
+    async def fail_over(self, *, split: bool, old_goes_on: bool = False) -> None:
+        """Promote the replica at the same address. `split`: gateway 1 stays with the old one until `heal`.
+
+        `old_goes_on`: the old one is not killed, and can be gone back to.
+        """
+        assert self.replica is not None
+        assert self._link is not None
+        await self._look()
+        at = time.time()
+        old, self.primary, self.replica = self.primary, self.replica, None
+        moving = self.places[:1] if split else self.places
+        for place in moving:
+            place.leave()
+        await self._look(old)
+        self._link.refuses = True
+        self._link.cut()
+        async with self.primary.client as client:
+            await client.replicaof("NO", "ONE")
+        if split or old_goes_on:
+            self.former = old
+        else:
+            old.kill()
+        if split:
+            self.split = Split({self.places[1].name}, at)
+            self.ledger.splits.append(self.split)
+        for place in moving:
+            place.go_to(self.primary)
+        await self._lost(at, "split" if split else "failover")
+
+    async def heal(self) -> None:
+        """End a split brain: the old primary is gone, and everyone is with the new one."""
+        assert self.former is not None
+        self.places[1].leave()
+        await self._look(self.former)
+        self.former.kill()
+        self.places[1].go_to(self.primary)
+        await self._lost(time.time(), "heal")
+        self.former = None
+        if self.split is not None:
+            self.split.end = time.time()
+            self.split = None
+
+    async def go_back(self) -> None:
+        """Go back to the old primary, which never stopped: what the new one took is lost."""
+        assert self.former is not None
+        assert self.split is None
+        await self._look()
+        at = time.time()
+        old, self.primary, self.former = self.primary, self.former, None
+        for place in self.places:
+            place.leave()
+        await self._look(old)
+        old.kill()
+        for place in self.places:
+            place.go_to(self.primary)
+        await self._lost(at, "back")
+
+    async def flush(self) -> None:
+        await self._look()
+        at = time.time()
+        async with self.primary.client as client:
+            await client.flushall()
+        await self._lost(at, "flush", flushed=True)
+
+    async def replace(self) -> None:
+        """Put an empty Redis at the address."""
+        await self._look()
+        at = time.time()
+        old, self.primary = self.primary, self._server()
+        await self.primary.start()
+        for place in self.places:
+            place.leave()
+            place.go_to(self.primary)
+        old.kill()
+        await self._lost(at, "replaced", flushed=True)
+
+    async def restart_gateway(self, number: int) -> None:
+        place = self.places[number]
+        if place.is_held:
+            self.hold_or_release(number)
+        ended = place.name
+        await place.stack.aclose()
+        self.ledger.ended[ended] = time.time()
+        await self._open(place)
+        if self.split is not None and number == 1:
+            self.split.gateways.add(place.name)
+        self.happened["gateway restart"] += 1
+
+    def cut(self, number: int) -> None:
+        """End a gateway's connections to Redis."""
+        self.places[number].proxy.cut()
+        self.happened["cut"] += 1
+
+    def hold_or_release(self, number: int) -> bool:
+        """Hold back everything between a gateway and Redis, or pass it on again; tell which."""
+        place = self.places[number]
+        place.is_held = not place.is_held
+        if place.is_held:
+            place.proxy.hold()
+            self.happened["hold"] += 1
+        else:
+            place.proxy.release()
+        return place.is_held
+
+    def lose_replies(self, number: int, count: int = 1) -> None:
+        """Lose the replies to the next appends of a gateway."""
+        self.places[number].proxy.lose_reply(b"gapless_1_append", count)
+        self.happened["reply lost"] += count
+
+    async def _look(self, server: RedisServer | None = None) -> None:
+        """Take down what a log holds before something happens to it."""
+        log = await self._read(server or self.primary)
+        self.ledger.entries.update({id_: number for id_, number in log.items() if id_ not in self.ledger.entries})
+
+    async def _lost(self, since: float, what: str, *, flushed: bool = False) -> Loss:
+        log = await self._read(self.primary)
+        since = since if self.split is None else self.split.begin
+        loss = self.ledger.lose(log, since, flushed=flushed)
+        self.happened[what] += 1
+        self.happened["entries lost"] += loss.lost
+        return loss
+
+    async def _read(self, server: RedisServer) -> dict[Id, int | None]:
+        async with server.client as client, asyncio.timeout(_PATIENCE_S):
+            while True:
+                try:
+                    raw: Any = await client.xrange(LOG)
+                    return read_log(raw)
+                except (RedisError, OSError):
+                    await asyncio.sleep(0.01)
+
+    # The end
+
+    async def settle(self) -> None:
+        """Let everyone come back and read on to the tail; then look what the log has."""
+        if self.former is not None:
+            await self.heal()
+        for place in self.places:
+            if place.is_held:
+                self.hold_or_release(place.number)
+        async with asyncio.timeout(_PATIENCE_S):
+            await asyncio.gather(*self._publishing)
+        for client in self.clients:
+            client.read_on()
+            if not client.is_attached:
+                client.attach(client.transport, client.gateway)
+        await self._drain(0)
+        waiting = max((loss.at for loss in self.ledger.losses if loss.lost), default=0) + _FENCED_S - time.time()
+        if waiting > 0:
+            await asyncio.sleep(waiting)
+            await self._drain(1)
+        for client in self.clients:
+            await client.drop()
+        self.ledger.snapshot(await self._read(self.primary))
+
+    async def _drain(self, number: int) -> None:
+        last = max(self.ledger.publications, default=0) + 1
+        sweeps = [
+            Publication(last + n, channel, "broadcast", _LAST, idempotency_key=f"key {last + n}")
+            for n, channel in enumerate(("main", "other"))
+        ]
+        async with asyncio.timeout(_PATIENCE_S):
+            for at, sweep in enumerate(sweeps):
+                await self.publish([sweep], (at + number) % 2, patiently=True)
+        published = time.time()
+        tail = max(id_ for sweep in sweeps for id_ in self.ledger.acknowledged[sweep.number])
+        behind = self.clients
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                while behind := [one for one in behind if not self._is_there(one, tail, published)]:  # noqa: ASYNC110 - clients set no event
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            states = [f"{one.name} on {one.transport} at {one.cursor} {one.counts}" for one in behind]
+            raise AssertionError(f"not at the tail {tail} in {_PATIENCE_S} s: {states}") from None
+
+    def _is_there(self, client: Client, tail: Id, published: float) -> bool:
+        if client.faults:
+            return True
+        if client.transport == "public":
+            return client.answered_from > published
+        return client.cursor is not None and read_id(client.cursor) >= tail
+
+    def verdict(self) -> list[str]:
+        """Compare everything with the model."""
+        faults = [*self.faults, *(fault for client in self.clients for fault in client.faults)]
+        faults += self.ledger.judge_log()
+        for client in self.clients:
+            found = list(self.ledger.judge(client.way))
+            faults += [f"{client.name}: {fault}" for fault in found[:5]]
+            if found:
+                faults += [
+                    f"{client.name}: {number} {stretch}" for number, stretch in enumerate(client.way) if stretch.steps
+                ]
+        return faults

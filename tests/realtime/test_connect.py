@@ -1,0 +1,82 @@
+"""Which servers the log may live in (rule 10), and what is said of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from realtime.connect import check, connect
+from realtime.errors import ConfigError
+from tests.support.redis import RedisServer, free_port
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+@asynccontextmanager
+async def server(directory: Path, *arguments: str, kind: str = "valkey") -> AsyncIterator[RedisServer]:
+    one = RedisServer(directory, kind, arguments)
+    await one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+@asynccontextmanager
+async def server_of_version(version: str) -> AsyncIterator[int]:
+    """Answer as a server of a version does: ``INFO`` with what the check looks at, anything else with OK."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while request := await reader.read(65_536):
+            info = f"redis_version:{version}\r\nmaxmemory_policy:noeviction\r\n".encode()
+            bulk = b"$%d\r\n%b\r\n" % (len(info), info)
+            for command in request.split(b"*")[1:]:
+                writer.write(bulk if b"INFO\r\n" in command and b"SETINFO" not in command else b"+OK\r\n")
+        writer.close()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listening:
+        yield listening.sockets[0].getsockname()[1]
+
+
+async def checked(url: str) -> None:
+    redis = connect(url, 1.0, 2)
+    try:
+        await check(redis)
+    finally:
+        await redis.aclose()
+
+
+@pytest.mark.parametrize("kind", ["valkey", "redis"])
+async def test_a_server_with_its_defaults_is_good(tmp_path: Path, kind: str) -> None:
+    async with server(tmp_path, kind=kind) as one:
+        await checked(one.url)
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl"])
+async def test_a_server_that_evicts_is_refused(tmp_path: Path, policy: str) -> None:
+    async with server(tmp_path, "--maxmemory-policy", policy) as one:
+        with pytest.raises(ConfigError, match=rf"redis\.url: .*maxmemory-policy is {policy}.* set it to noeviction"):
+            await checked(one.url)
+
+
+@pytest.mark.parametrize("version", ["6.2.14", "5.0.7", "3.2.0"])
+async def test_a_server_without_functions_is_refused(version: str) -> None:
+    async with server_of_version(version) as port:
+        with pytest.raises(ConfigError, match=rf"redis\.url: the server's version is {version}: at least 7"):
+            await checked(f"redis://127.0.0.1:{port}/0")
+
+
+async def test_a_later_version_is_good() -> None:
+    async with server_of_version("10.1.0") as port:
+        await checked(f"redis://127.0.0.1:{port}/0")
+
+
+async def test_a_server_that_is_not_there_is_named_by_its_setting() -> None:
+    with pytest.raises(ConfigError, match=r"redis\.url: the server does not answer \(ConnectionError\)"):
+        await checked(f"redis://127.0.0.1:{free_port()}/0")
