@@ -1,6 +1,7 @@
 # One command set for everyone: these targets are what CI runs (.ci/run).
 
-PYTEST_WORKERS ?= 2
+# Two a core: the tests wait more than they compute.
+PYTEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 ARGS ?=
 
 VENV := .venv
@@ -35,7 +36,7 @@ setup: $(DEV) ## create .venv with everything locked in requirements/ and the pa
 run: $(RUNTIME) ## start a private Valkey, the service, and a page with live events: http://127.0.0.1:8000
 	@exec $$(command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM) $(BIN)/gapless demo $(ARGS)
 
-test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses, PYTEST_WORKERS=8 speeds up)
+test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses)
 	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom

@@ -153,6 +153,7 @@ def _take_over_foreign_loggers() -> None:
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
+        logger.setLevel(logging.NOTSET)  # uvicorn sets one for the whole process; `[log] level` is the only one
     for name in _ACCESS_LOGGERS:  # without a handler anywhere above, uvicorn doesn't even build the lines
         logger = logging.getLogger(name)
         logger.handlers.clear()
