@@ -37,7 +37,7 @@ run: $(RUNTIME) ## start a private Valkey, the service, and a page with live eve
 	@exec $$(command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM) $(BIN)/gapless demo $(ARGS)
 
 test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses)
-	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/ruff check
@@ -64,7 +64,7 @@ clean: ## remove .venv and every cache (data in .gapless stays)
 
 # What the tests use and PyPI does not have.
 system:
-	@$(SETUP) system redis-server chromium
+	@$(SETUP) system redis-server chromium curl
 
 $(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
 	@$(SETUP) venv $(VENV)

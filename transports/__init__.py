@@ -17,6 +17,10 @@ _OWN = ("media_type", "name", "path", "stays_open")
 """What a transport must say of itself."""
 
 
+_SERVED = frozenset({"health", "history", "negotiate", "report"})
+"""What the service itself serves beside the transports."""
+
+
 def installed(plugins: Iterable[str] = ()) -> Mapping[str, Transport]:
     """Return the built-in transports and the plug-ins, ``"package.module:Class"`` each, by name, in that order.
 
@@ -25,7 +29,7 @@ def installed(plugins: Iterable[str] = ()) -> Mapping[str, Transport]:
     """
     found: dict[str, Transport] = {}
     for transport in (SSE(), LongPoll(), Polling(), *map(_load, plugins)):
-        if transport.name in found or transport.path in {other.path for other in found.values()}:
+        if transport.name in found or transport.path in _SERVED | {other.path for other in found.values()}:
             message = f"the transport {transport.name!r} at {transport.path!r} is there already"
             raise ValueError(message)
         found[transport.name] = transport

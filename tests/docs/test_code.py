@@ -24,8 +24,6 @@ READ = {"toml", "json", "js"}
 SHOWN = {"", "http", "mermaid", "text"}
 """What is no code: output, messages, drawings."""
 
-pytestmark = pytest.mark.xdist_group("docs")  # one service for all of them
-
 
 def named(block: Block) -> str:
     return block.place

@@ -35,7 +35,7 @@ KINDS = {"host.load-sampled", "task.progress-updated"}
 PATIENCE_S = 30
 
 # One service and one browser for all of them, so all of them on one worker and one event loop.
-pytestmark = [pytest.mark.xdist_group("demo-page"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 State = dict[str, Any]
 

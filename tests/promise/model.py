@@ -182,6 +182,8 @@ class Ledger:
     """Ids that are not in the log any more, though it never cut them: by which of the losses."""
     losses: list[Loss] = field(default_factory=list)
     splits: list[Split] = field(default_factory=list)
+    held: list[tuple[float, float]] = field(default_factory=list)
+    """From when to when a gateway heard nothing from Redis."""
     witnesses: dict[Id, set[str]] = field(default_factory=dict)
     """Which gateways followed an id or were acknowledged it."""
     ended: dict[str, float] = field(default_factory=dict)
@@ -330,7 +332,12 @@ class Ledger:
             any(counts[scope] > self.scope_cap for scope in sight.scopes)
             or (sight.has_pattern and topics > self.topics_cap)
             or age_ms >= self.retention_ms
+            or any(self._has_forgotten(begin, end) and begin <= told.at <= end + _FENCE_S for begin, end in self.held)
         )
+
+    def _has_forgotten(self, begin: float, end: float) -> bool:
+        """Tell whether the log forgot meanwhile what a gateway last knew of it; then it can't be told from lost."""
+        return (end - begin) * 1000 >= self.retention_ms
 
 
 def _judge_order(way: Iterable[Stretch]) -> Iterator[str]:

@@ -47,7 +47,7 @@ class Place:
     proxy: Proxy
     """Its way to Redis."""
     port: int
-    is_held: bool = False
+    held_since: float | None = None
     incarnation: int = 0
     running: Gateway | None = None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -308,7 +308,7 @@ class World:
 
     async def restart_gateway(self, number: int) -> None:
         place = self.places[number]
-        if place.is_held:
+        if place.held_since is not None:
             self.hold_or_release(number)
         ended = place.name
         await place.stack.aclose()
@@ -326,13 +326,15 @@ class World:
     def hold_or_release(self, number: int) -> bool:
         """Hold back everything between a gateway and Redis, or pass it on again; tell which."""
         place = self.places[number]
-        place.is_held = not place.is_held
-        if place.is_held:
+        if place.held_since is None:
+            place.held_since = time.time()
             place.proxy.hold()
             self.happened["hold"] += 1
-        else:
-            place.proxy.release()
-        return place.is_held
+            return True
+        place.proxy.release()
+        self.ledger.held.append((place.held_since, time.time()))
+        place.held_since = None
+        return False
 
     def lose_replies(self, number: int, count: int = 1) -> None:
         """Lose the replies to the next appends of a gateway."""
@@ -368,7 +370,7 @@ class World:
         if self.former is not None:
             await self.heal()
         for place in self.places:
-            if place.is_held:
+            if place.held_since is not None:
                 self.hold_or_release(place.number)
         async with asyncio.timeout(_PATIENCE_S):
             await asyncio.gather(*self._publishing)
