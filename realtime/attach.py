@@ -55,7 +55,7 @@ class Attacher:
         credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
         follower, replays, hub = self._channel
         if hub.is_closed:
-            raise Draining("this gateway is going away: try again")
+            raise Draining("this gateway is going away: try again", headers={"Connection": "close"})
         if not follower.filled:
             raise LogUnavailable("this gateway has not read the log yet: try again")
         query = request.query

@@ -56,7 +56,8 @@ class SSE(Transport):
         if terms is None or error.status < _FIRST_UNAVAILABLE:
             return problem(error)
         position = _id(terms.given) if terms.given else b"id:\n"
-        return Answer(200, self.headers(terms), _retry(terms.retry_ms) + position + b"\n")
+        close = ((b"connection", b"close"),) if "Connection" in error.headers else ()
+        return Answer(200, (*self.headers(terms), *close), _retry(terms.retry_ms) + position + b"\n")
 
     def headers(self, terms: Terms) -> Headers:  # noqa: ARG002 - the same for everyone
         """Forbid caches and proxies to keep, change or hold back the stream."""
