@@ -15,6 +15,7 @@ import msgspec
 
 from realtime.cli.carriers import CARRIERS, Envelope
 from realtime.cli.console import Failure
+from realtime.cli.interrupts import held_back
 from realtime.cli.remote import UNAUTHORIZED, Backoff, Refused, Trouble, decoded
 from realtime.cli.session import Session, negotiate
 
@@ -122,8 +123,9 @@ class Follow:
         if envelope.id is None:
             self.obey(envelope)
         else:
-            self.deliver(raw)
-            self.cursor = envelope.id
+            with held_back():  # between the two, the cursor told at the end would repeat the event
+                self.deliver(raw)
+                self.cursor = envelope.id
 
     def leaves(self, session: Session) -> bool:
         """Tell whether a control event ended a session."""

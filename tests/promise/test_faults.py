@@ -256,6 +256,7 @@ async def test_a_loss_is_told_when_the_old_primary_is_gone_back_to(tmp_path: Pat
         await story.caught_up()
         for client in story.clients:
             await client.drop()
+        await story.world.replicated()
         await story.world.fail_over(split=False, old_goes_on=True)
         await story.publish(3)
         await story.world.go_back()
@@ -282,12 +283,28 @@ async def test_what_the_lost_side_of_a_split_brain_took_is_told_even_after_a_fen
         assert all(client.counts["truncated"] > before for client, before in zip(ours, fenced, strict=True))
 
 
+async def test_a_flush_of_what_a_gateway_had_not_read_yet_is_told(tmp_path: Path) -> None:
+    async with told(tmp_path) as story:
+        await story.everyone_comes()
+        await story.publish(1)
+        await story.caught_up()
+        behind = story.world.places[0]
+        behind.leave()
+        await story.publish(3, at=1)
+        await story.world.flush()
+        await story.publish(1, at=1)
+        behind.go_to(story.world.primary)
+        await story.ends_well()
+        assert all(client.counts["truncated"] for client in story.clients if client.gateway == 0)
+
+
 async def test_a_failover_that_lost_nothing_is_told_to_nobody(tmp_path: Path) -> None:
     async with told(tmp_path) as story:
         await story.everyone_comes()
         await story.world.follow(lagging=False)
         await story.publish(3)
         await story.caught_up()
+        await story.world.replicated()
         await story.world.fail_over(split=False)
         await story.publish(3)
         await story.ends_well()

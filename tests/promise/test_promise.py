@@ -320,7 +320,7 @@ class Promise(RuleBasedStateMachine):
 
 def test_the_promise_holds() -> None:
     begin = time.monotonic()
-    _run(examples=7, steps=100, derandomize=not _LONG)
+    _run(examples=6, steps=90, derandomize=not _LONG)
     while _LONG and time.monotonic() < begin + _LONG_S:
         _run(examples=10, steps=120, derandomize=False)
     print("\n".join(f"{count:8} {what}" for what, count in sorted(totals.items())))  # noqa: T201 - what it contained

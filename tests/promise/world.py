@@ -230,6 +230,13 @@ class World:
         if lagging:
             link.hold()
 
+    async def replicated(self) -> None:
+        """Wait until the replica has everything that its primary has."""
+        assert self.replica is not None
+        async with asyncio.timeout(_PATIENCE_S):
+            while await self._read(self.replica) != await self._read(self.primary):
+                await asyncio.sleep(0.005)
+
     async def fail_over(self, *, split: bool, old_goes_on: bool = False) -> None:
         """Promote the replica at the same address. `split`: gateway 1 stays with the old one until `heal`.
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import signal
 import threading
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
@@ -507,6 +508,26 @@ def followed(http: httpx2.Client) -> list[str]:
     with http, pytest.raises((Enough, Failure, Refused)):
         Follow(http, lambda: "token", stop, told.append, ("long-poll",)).run()
     return told
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_tail_that_is_interrupted_while_it_prints_an_event_goes_on_after_it(number: signal.Signals) -> None:
+    follow = Follow(scripted(asked=[]), lambda: "token", lambda _: signal.raise_signal(number), list[str]().append)
+    with pytest.raises(KeyboardInterrupt):
+        follow.take(b'{"id":"9-9","event":"a.b","data":1}')
+    assert follow.cursor == "9-9"
+
+
+def test_tail_that_is_interrupted_twice_while_it_prints_does_not_wait_for_its_reader() -> None:
+    def stuck(_raw: bytes) -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        pytest.fail("went on")
+
+    follow = Follow(scripted(asked=[]), lambda: "token", stuck, list[str]().append)
+    with pytest.raises(KeyboardInterrupt):
+        follow.take(b'{"id":"9-9","event":"a.b","data":1}')
+    assert follow.cursor is None
 
 
 def test_tail_asks_for_another_ticket_when_its_own_is_refused_or_ends_or_it_is_moved() -> None:
