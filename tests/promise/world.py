@@ -234,7 +234,7 @@ class World:
         """Wait until the replica has everything that its primary has."""
         assert self.replica is not None
         async with asyncio.timeout(_PATIENCE_S):
-            while await self._read(self.replica) != await self._read(self.primary):
+            while await self._read(self.replica) != await self._read(self.primary):  # noqa: ASYNC110 - Redis sets no event
                 await asyncio.sleep(0.005)
 
     async def fail_over(self, *, split: bool, old_goes_on: bool = False) -> None:
