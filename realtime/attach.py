@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from realtime.channel.reader import Replays
     from realtime.delivery.exchange import Exchange
     from realtime.delivery.hub import Hub
+    from realtime.migration import Migration
     from realtime.plan import Planner
+    from realtime.presence import Presence
     from realtime.request import Request
     from transports.transport import Answer, Transport
 
@@ -30,6 +32,8 @@ class Channel(NamedTuple):
     follower: Follower
     replays: Replays
     hub: Hub
+    presence: Presence
+    migration: Migration
 
 
 class Attacher:
@@ -49,11 +53,13 @@ class Attacher:
             write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
         else:
             attachment.start()
+            if attachment.stays_open:  # it may have come with a ticket from before the policy changed
+                self._channel.migration.consider(attachment)
 
     def _attachment(self, transport: Transport, request: Request, exchange: Exchange) -> Attachment:
         public = is_public(request)
         credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
-        follower, replays, hub = self._channel
+        follower, replays, hub, presence, _ = self._channel
         if hub.is_closed:
             raise Draining("this gateway is going away: try again", headers={"Connection": "close"})
         if not follower.filled:
@@ -64,6 +70,8 @@ class Attacher:
         if public and begin == Start():
             begin = Start(follower.window.newest(seen))
         plan = self._planner.plan(transport, request, credential, begin)
+        if not plan.terms.stays_open:
+            presence.visited(transport.moves_to if transport.stays_open else transport.name, plan, begin.cursor)
         return Attachment(hub, Reader(follower, replays, seen, begin), transport, exchange, plan)
 
 

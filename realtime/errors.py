@@ -24,10 +24,12 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     │   ├── TransportNotOffered          transport-not-offered    decision
     │   └── IdempotencyConflict          idempotency-conflict     index
     ├── HistoryTruncated             410 history-truncated        floor
+    ├── PreconditionFailed           412 precondition-failed      revision
     ├── TooLarge                     413
     │   ├── BodyTooLarge                 body-too-large
     │   └── EventTooLarge                event-too-large          index
     ├── InvalidField                 422 invalid-field            field, index
+    ├── PreconditionRequired         428 precondition-required
     └── Unavailable                  503                          Retry-After
         ├── LogUnavailable               log-unavailable
         ├── NoTransport                  no-transport
@@ -248,6 +250,14 @@ class HistoryTruncated(GaplessError):
     title = "The history no longer reaches back that far."
 
 
+class PreconditionFailed(GaplessError):
+    """Somebody else changed it first (RFC 9110 §15.5.13); `revision` is the one in force."""
+
+    status = 412
+    code = "precondition-failed"
+    title = "It was changed meanwhile."
+
+
 class TooLarge(GaplessError):
     """More bytes than are taken."""
 
@@ -274,6 +284,14 @@ class InvalidField(GaplessError):
     status = 422
     code = "invalid-field"
     title = "A field of the request has a wrong value."
+
+
+class PreconditionRequired(GaplessError):
+    """A change must say which state it is based on (RFC 6585 §3): `If-Match` with the ETag that was read."""
+
+    status = 428
+    code = "precondition-required"
+    title = "The request must say which state it changes."
 
 
 class Unavailable(GaplessError):

@@ -9,8 +9,8 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
-from policies.decide import Context
 from realtime.channel.event import parse_cursor, timestamp
+from realtime.context import described
 from realtime.errors import InvalidField, LogUnavailable, NoCommonTransport
 
 if TYPE_CHECKING:
@@ -78,18 +78,22 @@ class Negotiator:
         """
         cursor = self._cursor(proposal.cursor)
         supported = self._supported(proposal)
-        failed = frozenset(failure.transport for failure in proposal.failed)
-        decision = self.offers.decide(Context(supported, failed))
+        client = proposal.client.model_dump(exclude_none=True)
+        failed = {failure.transport for failure in proposal.failed}
+        decision = self.offers.decide(described(credential.identity, client, supported, failed))
+        policy = self.offers.policy
+        now_ms = time.time_ns() // 1_000_000
         ticket = self.credentials.seal(
             credential.identity,
             session=uuid4().hex,
-            client=proposal.client.model_dump(exclude_none=True),
+            client=client,
             transports=supported,
             arms=decision.arms,
             ttl_ms=self.settings.auth.ticket_ttl,
+            failed=dict.fromkeys(failed, now_ms + policy.fallback_retry_after_ms),
+            first=decision.first or "",
+            revision=policy.revision,
         )
-        policy = self.settings.policy
-        now_ms = time.time_ns() // 1_000_000
         return {
             "session": ticket.session,
             "ticket": ticket.text,
@@ -97,8 +101,8 @@ class Negotiator:
             "cursor": cursor,
             "server_time": timestamp(now_ms).decode(),
             "decision": self.offers.wire(decision),
-            "fallback": {"retry_after_ms": policy.fallback_retry_after},
-            "retry": {"base_ms": policy.retry_base, "max_ms": policy.retry_max},
+            "fallback": {"retry_after_ms": policy.fallback_retry_after_ms},
+            "retry": {"base_ms": policy.retry_base_ms, "max_ms": policy.retry_max_ms},
         }
 
     def _cursor(self, given: str | None) -> str:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.decide import Policy, decide
-from policies.steps import STEPS
-from realtime.errors import ConfigError, NoTransport
+from policies.decide import decide
+from policies.policy import compiled
+from realtime.errors import ConfigError, InvalidField, NoTransport
 from transports import installed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from policies.decide import Context, Decision
+    from policies.policy import Catalogue, Policy
     from realtime.config import Settings
     from transports.transport import Transport
 
@@ -24,18 +25,40 @@ class Offers:
     """The transports by name, and `decide` with the policy in force."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take both from the configuration.
+        """Take both from the configuration; the policy may be replaced.
 
         Raises:
-            ConfigError: a plug-in is not usable, or the preference names a transport that is not installed.
+            ConfigError: a plug-in is not usable, or the policy names a transport that is not installed.
         """
         try:
             self.transports: Mapping[str, Transport] = installed(settings.transports.plugins)
         except ValueError as error:
-            message = f"transports.plugins: {error}"
-            raise ConfigError(message) from error
-        self.policy = _policy(settings, self.transports)
+            raise ConfigError(f"transports.plugins: {error}") from error
+        self.catalogue: Catalogue = _catalogue(settings, self.transports)
+        try:
+            self.policy: Policy = compiled(settings.policy, self.catalogue)
+        except InvalidField as error:
+            raise ConfigError(f"config: {error.detail}") from error
+        self.made_ms = 0
+        """When the policy in force was made, in unix milliseconds."""
         self._decided: dict[Context, Decision] = {}
+        self._changed: list[Callable[[], None]] = []
+
+    def on_change(self, changed: Callable[[], None]) -> None:
+        """Have somebody told whenever another policy is in force."""
+        self._changed.append(changed)
+
+    def adopt(self, policy: Policy, made_ms: int) -> None:
+        """Put a policy in force."""
+        self.policy, self.made_ms = policy, made_ms
+        self._decided.clear()
+        for changed in self._changed:
+            changed()
+
+    def recatalogue(self, settings: Settings) -> None:
+        """Take on the transports' parameters of a configuration that was read anew."""
+        self.catalogue = _catalogue(settings, self.transports)
+        self.adopt(compiled(self.policy.document, self.catalogue, self.policy.revision, tolerant=True), self.made_ms)
 
     def decide(self, context: Context) -> Decision:
         """Decide for one client.
@@ -47,7 +70,7 @@ class Offers:
         if decision is None:
             if len(self._decided) >= _MOST_DECIDED:
                 self._decided.clear()
-            decision = self._decided[context] = decide(self.policy, context, STEPS)
+            decision = self._decided[context] = decide(self.policy, context)
         if not decision.transports:
             message = "no transport that the client supports is offered at the moment: come back later"
             raise NoTransport(message)
@@ -62,16 +85,16 @@ class Offers:
         return {"revision": decision.revision, "arms": dict(decision.arms), "transports": offers}
 
 
-def _policy(settings: Settings, transports: Mapping[str, Transport]) -> Policy:
-    preference = tuple(settings.policy.preference)
-    for name in preference:
-        if name not in transports:
-            message = f"policy.preference: no transport {name!r} is installed; there are {', '.join(transports)}"
-            raise ConfigError(message)
-    parameters: dict[str, dict[str, int]] = {
-        name: {"heartbeat_ms": settings.sse.heartbeat} for name, one in transports.items() if one.stays_open
+def _catalogue(settings: Settings, transports: Mapping[str, Transport]) -> dict[str, dict[str, int]]:
+    """Name the parameters that each transport takes, with the defaults of the configuration."""
+    known = {
+        "sse": {"heartbeat_ms": settings.sse.heartbeat, "first_byte_timeout_ms": settings.sse.first_byte_timeout},
+        "long-poll": {"hold_ms": settings.long_poll.hold},
+        "polling": {"interval_ms": settings.polling.interval},
     }
-    parameters["sse"]["first_byte_timeout_ms"] = settings.sse.first_byte_timeout
-    parameters["long-poll"] = {"hold_ms": settings.long_poll.hold}
-    parameters["polling"] = {"interval_ms": settings.polling.interval}
-    return Policy(preference, parameters)
+    plugged = {
+        name: {"heartbeat_ms": settings.sse.heartbeat} if transport.stays_open else {}
+        for name, transport in transports.items()
+        if name not in known
+    }
+    return known | plugged

@@ -5,25 +5,27 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
-from policies.decide import Context
 from realtime.channel.event import LARGEST
 from realtime.channel.reader import Start
+from realtime.context import sealed
 from realtime.delivery.attachment import NO_TICKET, Plan, control
 from realtime.errors import GaplessError, NoTransport, TransportNotOffered
+from realtime.moves import reason
 from realtime.parameters import is_public, start, whole_number
 from transports.transport import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from policies.decide import Decision
+    from policies.decide import Context, Decision
     from realtime.auth import Credential, Credentials, Identity
     from realtime.channel.event import Control, Cursor
     from realtime.channel.follower import Follower
     from realtime.config import Settings
+    from realtime.moves import Moves
     from realtime.offers import Offers
     from realtime.request import Request
     from transports.transport import Transport
@@ -37,13 +39,34 @@ _MUCH_LATER = 5
 """Who is sent away because the service can't serve comes back this many times later than after a lost stream."""
 
 
+class _Offered(NamedTuple):
+    """How a client is served: on which parameters, whether its answer stays open, and what that was decided on."""
+
+    parameters: Mapping[str, int]
+    stays_open: bool
+    context: Context
+    first: str
+    """The transport that the client was told to use first."""
+    decision: Decision
+
+
 class Planner:
     """Makes plans out of requests, the policy and the settings."""
 
-    def __init__(self, settings: Settings, offers: Offers, credentials: Credentials, follower: Follower) -> None:
-        """Plan by these."""
+    def __init__(
+        self,
+        settings: Settings,
+        offers: Offers,
+        moves: Moves,
+        credentials: Credentials,
+        follower: Follower,
+        farewell: Callable[[str], Control | None],
+    ) -> None:
+        """Plan by these; `farewell` tells what a session must be told that was sent away for good."""
         self._settings = settings
         self._offers = offers
+        self._moves = moves
+        self._farewell = farewell
         self._credentials = credentials
         self._follower = follower
 
@@ -55,31 +78,38 @@ class Planner:
             NoTransport: nothing that the client supports is offered.
             TransportNotOffered: the policy offers others.
         """
-        parameters, stays_open = self._offered(transport, request, credential)
-        terms = self._terms(transport, request, begin, parameters, stays_open=stays_open)
+        offered = self._offered(transport, request, credential)
+        parameters = offered.parameters
+        terms = self._terms(transport, request, begin, parameters, stays_open=offered.stays_open)
         hold_ms = self._hold(transport, request, terms, parameters)
         wait_ms = parameters.get("hold_ms", terms.next_poll_ms)
-        expires_in_ms, notices = 0, _NOTHING
-        if credential.identity.expires_ms is not None and not terms.public:
-            if hold_ms:
-                expires_in_ms = _expires_in(credential.identity)
-            elif begin != Start():  # who asks for the tail only comes back at once, and is told then
-                notices = _notices(credential.identity, wait_ms)
         by_ticket = credential.via == "query"
         once = by_ticket and not terms.stays_open
         limit = request.query.get("limit")
-        return Plan(
-            session=_session(credential, by_ticket=by_ticket, stays_open=stays_open),
+        plan = Plan(
+            session=_session(credential, by_ticket=by_ticket, stays_open=offered.stays_open),
             terms=terms,
             replaceable=once,
             hold_ms=hold_ms,
             heartbeat_ms=parameters.get("heartbeat_ms", 0),
+            min_interval_ms=parameters.get("min_interval_ms", 0),
             limit=_LIMIT if limit is None else whole_number("limit", limit, 1, _MOST_EVENTS),
-            expires_in_ms=expires_in_ms,
             refusal=self.refusal(transport, request),
-            notices=notices,
             renew=self._renewal(credential, wait_ms) if once and not terms.public else NO_TICKET,
+            context=offered.context,
+            first=offered.first,
+            jti=credential.identity.jti,
         )
+        if terms.public or begin == Start() and not terms.stays_open:
+            return plan  # who asks for the tail only comes back at once, and is told then
+        expires_in_ms = 0
+        notices = () if offered.stays_open else self._moved(credential, offered, plan.session)
+        if credential.identity.expires_ms is not None:
+            if hold_ms:
+                expires_in_ms = _expires_in(credential.identity)
+            else:
+                notices += _notices(credential.identity, wait_ms)
+        return plan._replace(expires_in_ms=expires_in_ms, notices=notices)
 
     def refusal(self, transport: Transport, request: Request) -> Terms | None:
         """Settle how to refuse a client that can't read problems: it comes back where it is.
@@ -96,30 +126,49 @@ class Planner:
         given = self._follower.tail if from_now else begin.cursor
         return Terms(retry_ms=_jittered(self._settings.sse.retry * _MUCH_LATER, 0.5), given=given)
 
-    def _offered(
-        self, transport: Transport, request: Request, credential: Credential
-    ) -> tuple[Mapping[str, int], bool]:
-        """Return a transport's parameters and whether the answer stays open, as the policy has it for this client."""
-        decision = self._decide(transport, credential)
+    def _offered(self, transport: Transport, request: Request, credential: Credential) -> _Offered:
+        """Return how the policy has a client served that asks for a transport, and on what that was decided."""
+        takes_no_problem = transport.takes_no_problem(request.header("accept"))
+        context = sealed(credential, (transport.name, transport.moves_to))
+        decision = self._decide(context, transport, credential, takes_no_problem=takes_no_problem)
+        ticket, first = credential.ticket, decision.first
+        told = ticket.first if ticket is not None and ticket.first else first
+        if takes_no_problem and transport.moves_to:
+            name = transport.name if first == transport.name else transport.moves_to
+            offer = decision.offer(name)
+            parameters = offer.parameters if offer else self._offers.policy.parameters.get(name, {})
+            return _Offered(parameters, first == transport.name, context, first, decision)
         offer = decision.offer(transport.name)
-        if offer is not None:
-            return offer.parameters, transport.stays_open
-        if transport.moves_to and transport.takes_no_problem(request.header("accept")):
-            moved = decision.offer(transport.moves_to)
-            return moved.parameters if moved else {}, False
-        message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
-        raise TransportNotOffered(message, decision=self._offers.wire(decision))
+        may_stay = not transport.stays_open and self._moves.is_graced(ticket)
+        if self._moves.is_due(ticket, decision) or (offer is None and not may_stay):
+            raise self._not_offered(transport, decision)
+        parameters = offer.parameters if offer else self._offers.policy.parameters.get(transport.name, {})
+        return _Offered(parameters, transport.stays_open, context, told, decision)
 
-    def _decide(self, transport: Transport, credential: Credential) -> Decision:
-        ticket = credential.ticket
-        if ticket is not None and ticket.transports is not None:
-            return self._offers.decide(Context(ticket.transports, arms=tuple(ticket.arms.items())))
+    def _decide(
+        self, context: Context, transport: Transport, credential: Credential, *, takes_no_problem: bool
+    ) -> Decision:
         try:
-            return self._offers.decide(Context((transport.name, transport.moves_to)))
+            return self._offers.decide(context)
         except NoTransport:
-            if transport.name in self._offers.policy.preference:
+            if takes_no_problem or (credential.ticket is not None and credential.ticket.transports is not None):
                 raise
-            return self._offers.decide(Context())
+        raise self._not_offered(transport, self._offers.decide(context._replace(supported=None)))
+
+    def _not_offered(self, transport: Transport, decision: Decision) -> TransportNotOffered:
+        message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
+        return TransportNotOffered(message, decision=self._offers.wire(decision))
+
+    def _moved(self, credential: Credential, offered: _Offered, session: str) -> tuple[Control, ...]:
+        """Tell a client that comes with an older ticket to move; one that was sent away, to stop."""
+        farewell = self._farewell(session)
+        if farewell is not None:
+            return (farewell,)
+        if not self._moves.is_moved(credential.ticket, offered.decision):
+            return _NOTHING
+        code = reason(credential.ticket, self._offers.policy.revision)
+        notice = self._moves.notice(session, offered.decision, code)
+        return _NOTHING if notice is None else (notice,)
 
     def _terms(
         self,

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from realtime.errors import GaplessError
 
 _FIRST_UNAVAILABLE = 500
+_A_DAY_MS = 86_400_000
 
 
 class SSE(Transport):
@@ -47,6 +48,10 @@ class SSE(Transport):
         """
         parts = (_retry(terms.next_poll_ms), *delivery.controls, *delivery.frames, _id(delivery.position), b"\n")
         return Answer(200, self.headers(terms), b"".join(parts))
+
+    def dismiss(self, terms: Terms) -> bytes:  # noqa: ARG002 - part of the interface
+        """Let an EventSource, which always comes back, come back tomorrow."""
+        return _retry(_A_DAY_MS)
 
     def refuse(self, error: GaplessError, terms: Terms | None) -> Answer:
         """Send an EventSource away for a while when it may come back; let any other error be final.

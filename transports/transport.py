@@ -103,6 +103,10 @@ class Transport(ABC):
         """Return the last bytes of an answer that stayed open."""
         return b""
 
+    def dismiss(self, terms: Terms) -> bytes:
+        """Return the last bytes of an answer whose client is not to come back by itself."""
+        return self.close(terms)
+
     def refuse(self, error: GaplessError, terms: Terms | None) -> Answer:  # noqa: ARG002 - part of the interface
         """Say no. `terms` is given to a client that can't read a problem (PROTOCOL §4, SSE), else `None`."""
         return problem(error)

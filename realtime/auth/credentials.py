@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import secrets
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
@@ -18,7 +19,7 @@ from realtime.auth.tokens import Tokens
 from realtime.errors import BadCredential, CredentialRequired
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from realtime.auth.keys import Fetch
     from realtime.config import Settings
@@ -34,6 +35,13 @@ class Credential(NamedTuple):
     ticket: Ticket | None
     """The ticket, where the identity comes from one."""
     via: Literal["header", "query", "cookie", "anonymous"]
+
+
+Revoked = Callable[[Identity], bool]
+
+
+def _nobody(_: Identity) -> bool:
+    return False
 
 
 def unix_ms() -> int:
@@ -64,6 +72,8 @@ class Credentials:
         self._tokens = Tokens(settings.auth, secret, now_ms, fetch)
         self._tickets = Tickets(secret, self._anonymous and self._anonymous.identity, now_ms)
         self._cookie = TicketCookie(settings)
+        self.revoked: Revoked = _nobody
+        """Tells whether an identity was revoked, and is refused though its credential is good."""
         self.fetches_keys = settings.auth.jwks_url is not None
         """Whether keys come from a JWKS address, so that a token may need one that has to be fetched first."""
 
@@ -72,9 +82,15 @@ class Credentials:
 
         Raises:
             KeyUnknown: a token's key isn't known; `authenticate_fresh` looks for it.
-            BadCredential: the first credential that is present isn't good, whatever the others are.
+            BadCredential: the first credential that is present isn't good, whatever the others are, or was revoked.
             CredentialRequired: there is none, and no anonymous client may see anything.
         """
+        credential = self._known(request)
+        if self.revoked(credential.identity):
+            raise BadCredential("the credential was revoked")
+        return credential
+
+    def _known(self, request: Request) -> Credential:
         header = request.headers.get("authorization")
         if header is not None:
             return Credential(self.bearer(_bearer_token(header)), None, "header")
@@ -134,6 +150,9 @@ class Credentials:
         arms: Mapping[str, str],
         ttl_ms: int,
         cookie: bool = False,
+        failed: Mapping[str, int] | None = None,
+        first: str = "",
+        revision: int = 0,
     ) -> Ticket:
         """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity."""
         return self._tickets.seal(
@@ -144,6 +163,9 @@ class Credentials:
             arms=arms,
             ttl_ms=ttl_ms,
             cookie=cookie,
+            failed=failed or {},
+            first=first,
+            revision=revision,
         )
 
     def renew(self, ticket: Ticket, ttl_ms: int) -> Ticket:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -21,11 +23,12 @@ from realtime.auth.recent import Recent
 from realtime.errors import BadCredential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
 LONGEST: Final = 16 * 1024
 """Characters of a ticket: what the largest token says, and the client's context."""
 
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _PURPOSE: Final = b"gapless ticket 1"
 """Goes into the key. The number changes with the meaning of a sealed field, never for a field added at the end."""
 
@@ -47,6 +50,12 @@ class Ticket:
     text: str = field(repr=False)
     cookie: bool = False
     """Whether it was made for the cookie; it counts nowhere else."""
+    failed: Mapping[str, int] = field(default_factory=dict)
+    """Transport that failed for the client → until when it is avoided, in unix milliseconds."""
+    first: str = ""
+    """The transport that the client was told to use first."""
+    revision: int = 0
+    """The policy's revision that it was told so by."""
 
 
 class _Seal(msgspec.Struct, array_like=True, frozen=True):
@@ -66,6 +75,9 @@ class _Seal(msgspec.Struct, array_like=True, frozen=True):
     issued_ms: int
     expires_ms: int
     cookie: bool
+    failed: dict[str, int] = {}
+    first: str = ""
+    revision: int = 0
 
     def identity(self) -> Identity:
         return somebody(
@@ -99,6 +111,9 @@ class Tickets:
         arms: Mapping[str, str],
         ttl_ms: int,
         cookie: bool = False,
+        failed: Mapping[str, int] = _NONE,
+        first: str = "",
+        revision: int = 0,
     ) -> Ticket:
         """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity."""
         issued = self._now_ms()
@@ -118,6 +133,9 @@ class Tickets:
             issued_ms=issued,
             expires_ms=max(issued, latest),  # a token within its leeway has no life left to give
             cookie=cookie,
+            failed=dict(failed),
+            first=first,
+            revision=revision,
         )
         sealed = _encoded(msgspec.json.encode(seal))
         return _ticket(seal, identity, f"{sealed}.{self._mac(sealed)}")
@@ -132,6 +150,9 @@ class Tickets:
             arms=ticket.arms,
             ttl_ms=ttl_ms,
             cookie=ticket.cookie,
+            failed=ticket.failed,
+            first=ticket.first,
+            revision=ticket.revision,
         )
 
     def open(self, text: str, *, cookie: bool = False) -> Ticket:
@@ -183,6 +204,9 @@ def _ticket(seal: _Seal, identity: Identity, text: str) -> Ticket:
         issued_ms=seal.issued_ms,
         text=text,
         cookie=seal.cookie,
+        failed=seal.failed,
+        first=seal.first,
+        revision=seal.revision,
     )
 
 

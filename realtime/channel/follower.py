@@ -69,6 +69,11 @@ class Follower:
         return self.window.position < self.log.acknowledged
 
     @property
+    def is_away(self) -> bool:
+        """Whether Redis does not answer just now: what is known here may be old."""
+        return bool(self._away)
+
+    @property
     def is_in_doubt(self) -> bool:
         """Whether the window is about to begin anew."""
         return self._refill
@@ -104,7 +109,7 @@ class Follower:
                 await work(connection)
             except LogUnavailable as error:
                 if name not in self._away:
-                    _log.warning("log away", work=name, reason=error.detail)
+                    _log.warning("log away", log=self.log.name, work=name, reason=error.detail)
                 self._away.add(name)
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # noqa: BLE001 - nobody else would begin again, and clients would hear heartbeats only
@@ -118,7 +123,7 @@ class Follower:
     def _answered(self, name: str) -> None:
         if name in self._away:
             self._away.discard(name)
-            _log.info("log back", work=name)
+            _log.info("log back", log=self.log.name, work=name)
 
     async def _follow(self, connection: Redis) -> None:
         while True:
@@ -197,7 +202,7 @@ class Follower:
             self.log.acknowledged = ORIGIN
 
     def _restart(self, base: Cursor) -> None:
-        _log.info("window restarted", base=str(base), position=str(self.window.position))
+        _log.info("window restarted", log=self.log.name, base=str(base), position=str(self.window.position))
         self.window.restart(base)
         self.log.acknowledged = ORIGIN
         self._sink.restarted(base)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 Fields = dict[bytes, bytes]
+Command = tuple[object, ...]
+"""A Redis command: its name and arguments."""
 
 _REQUEST_TTL_MS = 60_000
 _TRIES = 2
@@ -96,12 +98,16 @@ class Log:
     """One partition of the log."""
 
     def __init__(
-        self, redis: Redis, limits: Limits, partition: int = 0, clock: Callable[[], float] = time.monotonic
+        self, redis: Redis, limits: Limits, partition: int | str = 0, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Use a client whose own retries are off: an append repeated by it would be another event."""
+        """Use a client whose own retries are off: an append repeated by it would be another event.
+
+        `partition` names the log among those of one server: a channel's by its number, the control log by its name.
+        """
         self._redis = redis
         self._limits = limits
         self._clock = clock
+        self.name = str(partition)
         self._base = f"{{gapless:{partition}}}:"
         self.key = f"{self._base}log"
         self.acknowledged = ORIGIN
@@ -109,8 +115,13 @@ class Log:
         self._witnessed: dict[int, Witness] = {}
         """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
 
-    async def append(self, drafts: Sequence[Draft], publisher: str = "") -> list[Appended]:
+    async def append(
+        self, drafts: Sequence[Draft], publisher: str = "", *, beside: Sequence[Command] = ()
+    ) -> list[Appended]:
         """Append all events or none, once each, also when the first answer is lost (then the same call is made again).
+
+        The plain commands `beside` are run just before, in one transaction. They must bear being run twice, and one
+        that fails keeps nothing else from happening: who needs to know looks at what it left.
 
         Raises:
             IdempotencyConflict: a key was used for another event; nothing was appended.
@@ -120,8 +131,8 @@ class Log:
         events = [part for draft in drafts for part in _arguments(draft, publisher)]
         caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
         request = secrets.token_urlsafe(12)
-        call = partial(self._call, "append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events)
-        kind, *words = (await _again(call)).decode().split(" ")
+        command = ("FCALL", *self._function("append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events))
+        kind, *words = (await _again(partial(self.transact, (*beside, command)))).decode().split(" ")
         if kind == "conflict":
             index = int(words[0]) - 1
             message = f"the idempotency key of event {index} was used for another event: use a new key"
@@ -132,6 +143,14 @@ class Log:
                 self.witness(answer.id)
                 self.acknowledged = max(self.acknowledged, answer.id)
         return answers
+
+    async def execute(self, *command: object) -> Any:  # noqa: ANN401 - what a Redis command returns
+        """Run one plain command on the log's server.
+
+        Raises:
+            LogUnavailable: Redis does not answer, or refuses it.
+        """
+        return await self._run(partial(self._redis.execute_command, *command))
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
         """Judge a cursor for a reader (rule 3)."""
@@ -254,7 +273,22 @@ class Log:
         finally:
             _heed_cancellation()
 
-    async def _pipe(self, commands: Sequence[tuple[object, ...]]) -> list[Any]:
+    async def transact(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - what the last command returns
+        """Run commands in one transaction; return the last one's answer, and raise only what that one raises."""
+        if len(commands) == 1:
+            return await self.execute(*commands[0])
+        return await self._run(partial(self._transaction, commands))
+
+    async def _transaction(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - what the last command returns
+        pipe = self._redis.pipeline(transaction=True)
+        for command in commands:
+            pipe.execute_command(*command)
+        last = (await pipe.execute(raise_on_error=False))[-1]
+        if isinstance(last, Exception):
+            raise last
+        return last
+
+    async def _pipe(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands together. A pipeline forgets them with its answer: a second try is another pipeline."""
         pipe = self._redis.pipeline(transaction=False)
         for command in commands:

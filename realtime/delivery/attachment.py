@@ -4,6 +4,7 @@
     READING   behind: reading on from the cursor, in the window or in the log
     LIVE      at the tail, in the hub's hands; its cursor is the hub's position
     STALLED   the connection takes nothing more; left alone until it drains
+    RESTING   heard a moment ago; left alone until its `min_interval` has passed
     ENDED     answered, closed, or gone
 
 An answer that does not stay open (long-poll, polling, SSE-polling) goes the same way: it ends with the first thing it
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
+from policies.decide import Context
 from realtime.channel.event import Control
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from transports.transport import Delivery
@@ -47,14 +49,16 @@ class State(Enum):
     READING = auto()
     LIVE = auto()
     STALLED = auto()
+    RESTING = auto()
     ENDED = auto()
 
 
 _MOVES = {
-    State.OPENING: frozenset({State.READING, State.LIVE, State.ENDED}),
-    State.READING: frozenset({State.LIVE, State.STALLED, State.ENDED}),
-    State.LIVE: frozenset({State.READING, State.STALLED, State.ENDED}),
+    State.OPENING: frozenset({State.READING, State.LIVE, State.RESTING, State.ENDED}),
+    State.READING: frozenset({State.LIVE, State.STALLED, State.RESTING, State.ENDED}),
+    State.LIVE: frozenset({State.READING, State.STALLED, State.RESTING, State.ENDED}),
     State.STALLED: frozenset({State.READING, State.ENDED}),
+    State.RESTING: frozenset({State.READING, State.ENDED}),
     State.ENDED: frozenset[State](),
 }
 _GOING_ON = (State.OPENING, State.READING)
@@ -78,6 +82,8 @@ class Plan(NamedTuple):
     hold_ms: int = 0
     """How long the answer may wait, or stay open."""
     heartbeat_ms: int = 0
+    min_interval_ms: int = 0
+    """How far apart it is written to at least: saves a phone's radio."""
     limit: int = 500
     expires_in_ms: int = 0
     """Until the client must be told to renew its credential."""
@@ -87,6 +93,12 @@ class Plan(NamedTuple):
     """What the next answer must say, whatever else it says."""
     renew: Callable[[], str | None] = NO_TICKET
     """Makes the new ticket that an answer carries, when one is due."""
+    context: Context = Context()
+    """What the policy decided on, for when it changes."""
+    first: str = ""
+    """The transport that the client was told to use first."""
+    jti: str | None = None
+    """The token behind the client's credential, where it has a name."""
 
 
 class Attachment:
@@ -95,12 +107,16 @@ class Attachment:
     __slots__ = (
         "_ends_ms",
         "_expires_ms",
+        "_farewell",
         "_hub",
+        "_rests_ms",
         "_stamp_ms",
         "_task",
+        "_unsaid",
         "exchange",
         "plan",
         "reader",
+        "since_ms",
         "state",
         "transport",
     )
@@ -113,7 +129,13 @@ class Attachment:
         self.plan = plan
         self.state = State.OPENING
         self._hub = hub
-        self._stamp_ms = now = hub.wheel.now_ms()
+        self.since_ms = self._stamp_ms = now = hub.wheel.now_ms()
+        """When it began, by the wheel's clock."""
+        self._unsaid: tuple[Control, ...] = ()
+        """What came up before it could be said."""
+        self._farewell: Control | None = None
+        self._rests_ms = 0 if plan.terms.stays_open else now + min(plan.min_interval_ms, plan.hold_ms)
+        """Until when nothing is written but what can't wait."""
         self._ends_ms = now + plan.hold_ms
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
         self._task: asyncio.Task[None] | None = None
@@ -123,6 +145,11 @@ class Attachment:
     def stays_open(self) -> bool:
         """Whether the answer goes on after its first delivery."""
         return self.plan.terms.stays_open
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self.state is State.ENDED
 
     @property
     def position(self) -> Cursor:
@@ -143,6 +170,9 @@ class Attachment:
         if self.state is State.ENDED:  # within this tick, by what another's delivery brought about
             return
         if not self.stays_open:
+            if self._hub.wheel.now_ms() < self._rests_ms:
+                self._rest(self.position)
+                return
             limit = self.plan.limit
             more = len(entries) > limit
             self._answer(entries[:limit], position=entries[limit - 1].id if more else position, more=more)
@@ -151,6 +181,8 @@ class Attachment:
         if not self.exchange.writable:
             self._move(State.STALLED)
             self.reader.cursor = position
+        elif self.plan.min_interval_ms:
+            self._rest(position)
 
     def restart(self) -> None:
         """Read on by oneself: the window began anew."""
@@ -178,17 +210,45 @@ class Attachment:
         elif self.state is not State.ENDED:
             self._answer(())
 
+    def leave(self, said: Control, at_ms: int) -> None:
+        """Tell a client to move; a stream that is still there ends at a moment of the wheel's clock."""
+        self.tell(said)
+        if self.state is not State.ENDED:
+            self._ends_ms = min(self._ends_ms, at_ms)
+            self._arm()
+
+    def dismiss(self, said: Control) -> None:
+        """Tell a client to stop, and end the answer so that it does not come back by itself."""
+        if self.state is State.OPENING:
+            self._farewell = said
+        elif self.stays_open and self.state is not State.ENDED:
+            self._end()
+            self.exchange.end(self.transport.control(said) + self.transport.dismiss(self.plan.terms))
+        elif self.state is not State.ENDED:
+            self._answer((), (said,))
+
+    def pace(self, heartbeat_ms: int, min_interval_ms: int) -> None:
+        """Take on what the policy now says of how often the client hears from us."""
+        if (heartbeat_ms, min_interval_ms) != (self.plan.heartbeat_ms, self.plan.min_interval_ms):
+            self.plan = self.plan._replace(heartbeat_ms=heartbeat_ms, min_interval_ms=min_interval_ms)
+            self._arm()
+
     def tell(self, said: Control) -> None:
-        """Say something to a client that hears from us or waits: on a stream at once, else as the answer."""
-        if self.state in (State.OPENING, State.ENDED):
+        """Say something to a client: on a stream at once, or as soon as it has begun; else as the answer."""
+        if self.state is State.ENDED:
             return
-        if self.stays_open:
+        if self.state is State.OPENING:
+            self._unsaid = (*self._unsaid, said)
+        elif self.stays_open:
             self._write(self.transport.control(said))
         else:
             self._answer((), (said,))
 
     def due(self, now_ms: int) -> None:
         """Look which deadline has passed."""
+        if self.state is State.RESTING and self._rests_ms <= now_ms:
+            self._move(State.READING)
+            self._go_on()
         if self.state is State.ENDED:
             return
         if self.state is State.OPENING:
@@ -207,6 +267,8 @@ class Attachment:
         if self.state is State.ENDED:
             return
         soonest = min(self._ends_ms, self._expires_ms, self._beats_at())
+        if self.state is State.RESTING:
+            soonest = min(soonest, self._rests_ms)
         self._hub.wheel.arm(self, max(soonest, self._hub.wheel.now_ms() + 1))
 
     def _beats_at(self) -> int:
@@ -236,16 +298,18 @@ class Attachment:
     def _go_on(self) -> None:
         """Read on until at the tail, blocked, answered, or in need of the log."""
         while self.state in _GOING_ON and self._task is None:
+            before = self.reader.cursor
             part = self.reader.take(self.plan.limit)
             if part is None:
                 self._task = asyncio.get_running_loop().create_task(self._fetch())
                 return
-            self._accept(part)
+            self._accept(part, before)
             if part.more and self.state is State.READING:
                 asyncio.get_running_loop().call_soon(self._go_on)
                 return
 
     async def _fetch(self) -> None:
+        before = self.reader.cursor
         try:
             part = await self._ask()
         except LogUnavailable as error:
@@ -258,7 +322,7 @@ class Attachment:
         finally:
             self._task = None
         if self.state in _GOING_ON:
-            self._accept(part)
+            self._accept(part, before)
             self._go_on()
 
     def _give_back(self) -> None:
@@ -280,28 +344,36 @@ class Attachment:
                     raise
             await asyncio.sleep(_RETRY_S)
 
-    def _accept(self, part: Part) -> None:
+    def _accept(self, part: Part, before: Cursor) -> None:
         if self.stays_open:
             self._stream(part)
         elif part.truncation:
             self._answer_truncated(part.truncation)
+        elif part.entries and not part.more and not self.plan.notices and self._hub.wheel.now_ms() < self._rests_ms:
+            self._rest(self.reader.started if self.state is State.OPENING else before)
         elif part.entries or self.plan.notices or not (self.plan.hold_ms or part.more):
-            self._answer(part.entries, more=part.more)
+            self._answer(part.entries, more=part.more and not self.plan.min_interval_ms)
         elif self.reader.is_at_tail:
             self._move(State.LIVE)
 
     def _stream(self, part: Part) -> None:
         frames = [self.transport.control(_truncated(part.truncation))] if part.truncation else []
         if self.state is State.OPENING:
-            frames = [self._begin(), *frames, self.transport.control(self._established())]
+            unsaid = [self.transport.control(one) for one in self._unsaid]
+            frames = [self._begin(), *frames, self.transport.control(self._established()), *unsaid]
             self._move(State.READING)
         if part.entries:
             events = [encode(self.transport, entry) for entry in part.entries]
             frames.append(self.transport.join(events, self.reader.cursor))
         if frames:
             self._write(b"".join(frames))
-        if not self.exchange.writable:
+        self._hub.meter.delivered(self.transport.name, len(part.entries))
+        if self._farewell is not None:
+            self.dismiss(self._farewell)
+        elif not self.exchange.writable:
             self._move(State.STALLED)
+        elif not part.more and part.entries and self.plan.min_interval_ms:
+            self._rest(self.reader.cursor)
         elif not part.more and self.reader.is_at_tail:
             self._move(State.LIVE)
 
@@ -348,7 +420,9 @@ class Attachment:
         if terms.public:
             position = entries[-1].id if entries else terms.given or position
         frames = [encode(self.transport, entry) for entry in entries]
-        said = [] if terms.public else [self.transport.control(one) for one in (*controls, *self.plan.notices)]
+        farewell = () if self._farewell is None else (self._farewell,)
+        controls = (*controls, *self.plan.notices, *self._unsaid, *farewell)
+        said = [] if terms.public else [self.transport.control(one) for one in controls]
         self._send(self.transport.answer(terms, Delivery(frames, said, position, more, self.plan.renew())))
 
     def _refuse(self, error: GaplessError) -> None:
@@ -373,6 +447,14 @@ class Attachment:
         self.state = state
         if state is State.LIVE:
             self._hub.adopt(self)
+
+    def _rest(self, cursor: Cursor) -> None:
+        """Leave the client alone for its interval; then it reads on from a cursor."""
+        self._move(State.RESTING)
+        self.reader.cursor = cursor
+        if self.stays_open:
+            self._rests_ms = self._hub.wheel.now_ms() + self.plan.min_interval_ms
+        self._arm()
 
     def _end(self) -> None:
         self._move(State.ENDED)

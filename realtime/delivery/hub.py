@@ -18,6 +18,7 @@ import structlog
 from realtime.channel.event import BROADCAST, ORIGIN, Cursor, Entry, Interest
 from realtime.channel.reader import BATCH_BYTES
 from realtime.delivery.attachment import encode
+from realtime.delivery.meter import Meter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -52,6 +53,7 @@ class Hub:
     def __init__(self, wheel: Wheel) -> None:
         """Begin with nobody."""
         self.wheel = wheel
+        self.meter = Meter()
         self.position: Cursor = ORIGIN
         self.attachments: set[Attachment] = set()
         self._groups: dict[tuple[str, Interest], Group] = {}
@@ -79,7 +81,9 @@ class Hub:
         """Deliver to one group what all of it sees, and to some of its members what only they see."""
         shared = group.join(common, position)
         joined: dict[tuple[Cursor, ...], bytes] = {}
-        for attachment in list(group.members) if common else [one for one in own if one in group.members]:
+        events = 0
+        members = list(group.members) if common else [one for one in own if one in group.members]
+        for attachment in members:
             seen, data = common, shared
             if attachment in own:
                 seen = _merge(common, own[attachment])
@@ -87,11 +91,15 @@ class Hub:
                 if ids not in joined:
                     joined[ids] = group.join(seen, position)
                 data = joined[ids]
+            events += len(seen)
             try:
                 attachment.deliver(seen, data, position)
             except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
                 _log.exception("delivery failed", transport=group.transport.name)
                 attachment.closed()
+        if events:
+            self.meter.delivered(group.transport.name, events)
+            self.meter.arrived(group.transport.name, position.ms, len(members))
 
     def restarted(self, base: Cursor) -> None:
         """Let everyone at the tail read on by themselves: the window began anew at `base`."""

@@ -313,11 +313,11 @@ class Ledger:
         for told in [one.told for one in way if one.told and not self._explains(one)]:
             losses = [loss for loss in self.losses if loss.lost and loss.since <= told.at]
             counted += told.cursor is not None and not self._is_split(told.at)
-            is_owed = any(told.requested.ms / 1000 < self._found_out(loss) + _FENCE_S for loss in losses)
+            is_owed = any(told.requested.ms / 1000 < self.found_out(loss) + _FENCE_S for loss in losses)
             if not is_owed or counted > 2 * len(losses):
                 yield f"told at {told.requested} that history is gone, and nothing was: {len(losses)} losses"
 
-    def _found_out(self, loss: Loss) -> float:
+    def found_out(self, loss: Loss) -> float:
         """Tell when every gateway could begin to find out: one that heard nothing from Redis then, once it does."""
         return max([loss.at, *(end for begin, end in self.held if begin <= loss.at + _FENCE_S and end >= loss.at)])
 

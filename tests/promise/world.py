@@ -386,7 +386,8 @@ class World:
             if not client.is_attached:
                 client.attach(client.transport, client.gateway)
         await self._drain(0)
-        waiting = max((loss.at for loss in self.ledger.losses if loss.lost), default=0) + _FENCED_S - time.time()
+        lost = [self.ledger.found_out(loss) for loss in self.ledger.losses if loss.lost]
+        waiting = max(lost, default=0) + _FENCED_S - time.time()
         if waiting > 0:
             await asyncio.sleep(waiting)
             await self._drain(1)

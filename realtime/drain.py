@@ -1,0 +1,41 @@
+"""Draining: a gateway that is to go takes nobody new, and sends everybody away, spread over a time."""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+import structlog
+
+from realtime.delivery.attachment import control
+
+if TYPE_CHECKING:
+    from realtime.delivery.hub import Hub
+
+_log = structlog.get_logger("gapless.server")
+
+
+class Drain:
+    """Sends the clients of one worker to other gateways."""
+
+    def __init__(self, hub: Hub, within_ms: int, retry_ms: int) -> None:
+        """Spread it over `within_ms`; clients wait about `retry_ms` before they connect again."""
+        self._hub = hub
+        self._within_ms = within_ms
+        self._retry_ms = retry_ms
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether this worker drains."""
+        return self._hub.is_closed
+
+    def begin(self) -> None:
+        """Take nobody new, tell everybody, and end each at a random moment."""
+        if self._hub.is_closed:
+            return
+        self._hub.is_closed = True
+        _log.info("draining", connections=len(self._hub.attachments), within_ms=self._within_ms)
+        said = control("gateway.drain-started", within_ms=self._within_ms, retry_ms=self._retry_ms)
+        now_ms = self._hub.wheel.now_ms()
+        for attachment in list(self._hub.attachments):
+            attachment.leave(said, now_ms + int(random.uniform(0, self._within_ms)))

@@ -1,0 +1,104 @@
+"""Migration: when the policy changes, look at everyone attached, and move those whose decision it changes.
+
+An SDK is told and moves by itself; what it has open ends when its time is over. A stock ``EventSource`` can't move: it
+is cut at a random moment within that time, comes back to its URL, and is served there as the policy has it. What is
+polled is told with its next answer (`realtime.plan`). All in slices: ten thousand decisions are not one turn of the
+event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from policies.decide import decide
+from realtime.errors import NoTransport
+from realtime.moves import NO_TRANSPORT, POLICY_CHANGED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from policies.decide import Context, Decision
+    from policies.policy import Policy
+    from realtime.delivery.attachment import Attachment
+    from realtime.delivery.hub import Hub
+    from realtime.moves import Moves
+    from realtime.offers import Offers
+    from realtime.presence import Presence
+
+_SLICE: Final = 100
+_GRACE: Final = 0.1
+"""By which part of its time an SDK that has not moved by itself may be late."""
+
+
+class Migration:
+    """Moves what is attached to this worker."""
+
+    def __init__(self, offers: Offers, moves: Moves, hub: Hub, presence: Presence) -> None:
+        """Look at the attachments of `hub` whenever the policy of `offers` changes."""
+        self._offers = offers
+        self._moves = moves
+        self._hub = hub
+        self._presence = presence
+        self._wanted = asyncio.Event()
+        offers.on_change(self._wanted.set)
+
+    async def run(self) -> None:
+        """Migrate after every change, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            for number, attachment in enumerate(list(self._hub.attachments)):
+                if number % _SLICE == _SLICE - 1:
+                    await asyncio.sleep(0)
+                self.consider(attachment)
+
+    def consider(self, attachment: Attachment) -> None:
+        """Move an attachment if its decision is another one now; else take on the parameters of the policy."""
+        if attachment.plan.terms.public or attachment.is_over:
+            return
+        decision = self._decision(attachment.plan.context)
+        offer = decision.offer(attachment.transport.name) if decision else None
+        if decision is None or offer is None or decision.first != attachment.plan.first:
+            self._move(attachment, decision)
+        elif attachment.stays_open:
+            attachment.pace(offer.parameters.get("heartbeat_ms", 0), offer.parameters.get("min_interval_ms", 0))
+
+    def _decision(self, context: Context) -> Decision | None:
+        try:
+            return self._offers.decide(context)
+        except NoTransport:
+            return None
+
+    def _move(self, attachment: Attachment, decision: Decision | None) -> None:
+        code = POLICY_CHANGED if decision else NO_TRANSPORT
+        notice = self._moves.notice(attachment.plan.session, decision, code)
+        attachment.plan = attachment.plan._replace(first=(decision.first if decision else None) or "")
+        part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
+        if notice is not None:
+            attachment.leave(notice, self._hub.wheel.now_ms() + int(self._moves.within_ms * part))
+
+    async def preview(self, policy: Policy) -> dict[str, Any]:
+        """Count whom a policy would move: connections, those moved, and from which transport to which."""
+        moves: dict[str, Counter[str]] = {}
+        connections = 0
+        for context, first in list(self._clients()):
+            connections += 1
+            if connections % _SLICE == 0:
+                await asyncio.sleep(0)
+            decision = decide(policy, context)
+            if decision.first != first:
+                moves.setdefault(first, Counter())[decision.first or "none"] += 1
+        moved = sum(sum(counts.values()) for counts in moves.values())
+        return {"connections": connections, "moved": moved, "moves": {name: dict(moves[name]) for name in moves}}
+
+    def _clients(self) -> Iterator[tuple[Context, str]]:
+        attached = {attachment.plan.session for attachment in self._hub.attachments}
+        for attachment in self._hub.attachments:
+            if not attachment.plan.terms.public:
+                yield attachment.plan.context, attachment.plan.first
+        for visit in self._presence.visits():
+            if visit.session not in attached:
+                yield visit.plan.context, visit.plan.first

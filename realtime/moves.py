@@ -1,0 +1,65 @@
+"""Moves of clients to another transport: what they are told, that they are told it once, and until when they may stay."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+from realtime.auth.recent import Recent
+from realtime.delivery.attachment import control
+
+if TYPE_CHECKING:
+    from policies.decide import Decision
+    from realtime.auth import Ticket
+    from realtime.channel.event import Control
+    from realtime.offers import Offers
+
+POLICY_CHANGED: Final = "policy-changed"
+FALLBACK_ENDED: Final = "fallback-ended"
+NO_TRANSPORT: Final = "no-transport"
+
+
+class Moves:
+    """Tells clients that their decision has changed, once a session, decision and worker."""
+
+    def __init__(self, offers: Offers) -> None:
+        """Tell by the policy in force."""
+        self._offers = offers
+        self._told: Recent[bool] = Recent()
+
+    @property
+    def within_ms(self) -> int:
+        """Over how long a move is spread."""
+        return self._offers.policy.move_within_ms
+
+    def is_moved(self, ticket: Ticket | None, decision: Decision) -> bool:
+        """Tell whether a client's ticket was made for another first transport than it is to use now."""
+        return ticket is not None and ticket.first not in {"", decision.first}
+
+    def is_graced(self, ticket: Ticket | None) -> bool:
+        """Tell whether a client whose ticket is older than the policy may stay where it is for a while."""
+        if ticket is None or not ticket.first or ticket.revision >= self._offers.policy.revision:
+            return False
+        return time.time_ns() // 1_000_000 < self._offers.made_ms + self.within_ms
+
+    def is_due(self, ticket: Ticket | None, decision: Decision) -> bool:
+        """Tell whether a client had its time to move. A fallback's end moves nobody by force."""
+        if ticket is None or not self.is_moved(ticket, decision) or ticket.revision >= self._offers.policy.revision:
+            return False
+        return not self.is_graced(ticket)
+
+    def notice(self, session: str, decision: Decision | None, code: str) -> Control | None:
+        """Make the control event that tells a session to move; `None` when it was told the same already."""
+        mark = f"{session} {self._offers.policy.revision} {decision and decision.first}"
+        if session and self._told.get(mark):
+            return None
+        self._told.put(mark, verified=True)
+        wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
+        if decision is not None:
+            wire = self._offers.wire(decision)
+        return control("transport.changed", decision=wire, within_ms=self.within_ms, code=code)
+
+
+def reason(ticket: Ticket | None, revision: int) -> str:
+    """Give the code of a move: another policy, or the end of the time for which a failed transport is avoided."""
+    return FALLBACK_ENDED if ticket is not None and ticket.revision >= revision else POLICY_CHANGED

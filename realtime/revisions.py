@@ -1,0 +1,203 @@
+"""The policy's revisions: who changed what, when and why; which one is in force here; and back.
+
+A stream of Redis holds them, revision *n* under the id ``n-0``: Redis takes an id only above the last, so of two who
+write the same revision one is refused, and a change is never lost between them. The news of it rides on the control
+log, in the same transaction. Until the first change, revision 0 is in force: ``[policy]`` of the configuration.
+
+What this process has in force is put back when Redis has lost it (a failover to a replica that lagged, a flush): a
+switch that was thrown is not silently undone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import msgspec
+import structlog
+
+from policies.difference import Change, differences
+from policies.document import parse
+from policies.policy import compiled
+from realtime.control import key
+from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from policies.document import Document
+    from policies.policy import Catalogue, Policy
+    from realtime.control import Control
+
+REVISED: Final = "policy.revised"
+
+_STREAM: Final = key("policy")
+_KEPT: Final = 1_000
+_RETRY_S: Final = 0.5
+_TRIES: Final = 5
+
+_log = structlog.get_logger("gapless.policy")
+
+
+class Revision(msgspec.Struct, frozen=True):
+    """One state of the policy document; `at` in unix milliseconds."""
+
+    number: int
+    policy: dict[str, Any]
+    by: str
+    at: int
+    reason: str
+    changes: tuple[Change, ...] = ()
+    """What became different from the revision before it."""
+    request: str = ""
+    """Which attempt wrote it: tells a lost reply from somebody else's change."""
+
+
+class Revisions:
+    """The policy in force in this process, and its history in Redis."""
+
+    def __init__(
+        self, control: Control, baseline: Document, catalogue: Catalogue, adopt: Callable[[Policy, int], None]
+    ) -> None:
+        """Begin with the configuration's policy; `adopt` puts one in force, and takes when it was made (unix ms)."""
+        self._control = control
+        self._catalogue = catalogue
+        self._adopt = adopt
+        self._wanted = asyncio.Event()
+        self.baseline = baseline.with_transports(catalogue)
+        self.document = self.baseline
+        self.current = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
+        self.is_loaded = False
+        """Whether it is known what Redis holds."""
+        control.on_restart(self._wanted.set)
+        control.on_record(REVISED, lambda _id, _data: self._wanted.set())
+        adopt(compiled(self.baseline, catalogue), 0)
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether a newer revision may exist that can't be seen, since Redis does not answer."""
+        return self._control.is_away or not self.is_loaded
+
+    async def run(self) -> None:
+        """Put in force what Redis has, whenever there is news, until cancelled."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await self._load()
+            except LogUnavailable:
+                self._wanted.set()
+                await asyncio.sleep(_RETRY_S)
+            except Exception:  # noqa: BLE001 - a revision that this version can't read must not end the following
+                _log.exception("policy not read")
+                await asyncio.sleep(_RETRY_S)
+
+    async def _load(self) -> None:
+        newest = await self._newest()
+        if newest is not None and newest.number >= self.current.number:
+            self._enforce(newest)
+        elif self.current.number:
+            _log.warning("policy put back", revision=self.current.number)
+            await self._write(self.current)
+        self.is_loaded = True
+
+    def _enforce(self, revision: Revision) -> None:
+        if self.current.number and revision == self.current:
+            return
+        document = parse(revision.policy)
+        policy = compiled(document, self._catalogue, revision.number, tolerant=True)
+        self.current, self.document = revision, document.with_transports(self._catalogue)
+        self._adopt(policy, revision.at)
+        _log.info("policy in force", revision=revision.number, by=revision.by, reason=revision.reason)
+
+    # What admins do
+
+    async def save(self, document: Document, by: str, reason: str, expected: int) -> Revision:
+        """Make a document the next revision, and put it in force here; without a difference, nothing happens.
+
+        Raises:
+            InvalidField: it names what is not installed.
+            PreconditionFailed: the revision in force is not `expected` any more.
+            LogUnavailable: Redis does not answer: perhaps it is in force.
+        """
+        compiled(document, self._catalogue)
+        if expected != self.current.number:
+            raise self._changed()
+        before = self.document
+        document = document.with_transports(self._catalogue)
+        changes = differences(before.dump(), document.dump())
+        if not changes and self.current.number:
+            return self.current
+        now_ms = int(time.time() * 1000)
+        revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
+        await self._write(revision)
+        if await self.revision(revision.number) != revision:
+            self._wanted.set()
+            raise self._changed()
+        self._enforce(revision)
+        return revision
+
+    async def edit(self, change: Callable[[Document], Document], by: str, reason: str) -> Revision:
+        """Save what `change` makes of the document in force, whoever else changes it at the same time.
+
+        Raises:
+            PreconditionFailed: somebody else was first, again and again.
+            GaplessError: what `change` and `save` raise.
+        """
+        for _ in range(_TRIES - 1):
+            number = self.current.number
+            try:
+                return await self.save(change(self.document), by, reason, number)
+            except PreconditionFailed:
+                await self._load()
+        return await self.save(change(self.document), by, reason, self.current.number)
+
+    async def restore(self, number: int, by: str, reason: str, expected: int) -> Revision:
+        """Make an earlier revision the next one.
+
+        Raises:
+            NotFound: there is no such revision.
+            GaplessError: what `save` raises.
+        """
+        earlier = self.baseline.dump() if number == 0 else (await self.revision(number)).policy
+        return await self.save(parse(earlier), by, reason or f"restored revision {number}", expected)
+
+    async def list(self, limit: int, before: int | None = None) -> list[Revision]:
+        """Return up to `limit` revisions, newest first, those below `before` when it is given."""
+        newest = "+" if before is None else f"({before}-0"
+        raws = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
+        return [_revision(raw) for raw in raws]
+
+    async def revision(self, number: int) -> Revision:
+        """Return one revision.
+
+        Raises:
+            NotFound: there is none with this number, or none any more.
+        """
+        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        if not raws:
+            raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
+        return _revision(raws[0])
+
+    async def _newest(self) -> Revision | None:
+        raws = await self._control.log.execute("XREVRANGE", _STREAM, "+", "-", "COUNT", 1)
+        return _revision(raws[0]) if raws else None
+
+    async def _write(self, revision: Revision) -> None:
+        body = msgspec.json.encode(revision)
+        add = ("XADD", _STREAM, "MAXLEN", "~", _KEPT, f"{revision.number}-0", "r", body)
+        await self._control.say(REVISED, {"revision": revision.number, "by": revision.by}, beside=[add])
+
+    def _changed(self) -> GaplessError:
+        return PreconditionFailed(
+            f"the policy was changed meanwhile; revision {self.current.number} is in force: read it, and try again",
+            revision=self.current.number,
+        )
+
+
+def _revision(raw: tuple[bytes, Mapping[bytes, bytes]] | list[Any]) -> Revision:
+    _, fields = raw
+    body = fields[b"r"] if isinstance(fields, dict) else fields[1]
+    return msgspec.json.decode(body, type=Revision)
