@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from policies.decide import Policy, decide
-from policies.steps import STEPS
-from realtime.errors import ConfigError, NoTransport
+from policies.decide import decide
+from policies.policy import compiled
+from realtime.errors import ConfigError, InvalidField, NoTransport
 from transports import installed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from policies.decide import Context, Decision
+    from policies.policy import Catalogue
     from realtime.config import Settings
     from transports.transport import Transport
 
@@ -27,14 +28,18 @@ class Offers:
         """Take both from the configuration.
 
         Raises:
-            ConfigError: a plug-in is not usable, or the preference names a transport that is not installed.
+            ConfigError: a plug-in is not usable, or the policy names a transport that is not installed.
         """
         try:
             self.transports: Mapping[str, Transport] = installed(settings.transports.plugins)
         except ValueError as error:
             message = f"transports.plugins: {error}"
             raise ConfigError(message) from error
-        self.policy = _policy(settings, self.transports)
+        self.catalogue = _catalogue(settings, self.transports)
+        try:
+            self.policy = compiled(settings.policy, self.catalogue)
+        except InvalidField as error:
+            raise ConfigError(error.detail) from error
         self._decided: dict[Context, Decision] = {}
 
     def decide(self, context: Context) -> Decision:
@@ -47,7 +52,7 @@ class Offers:
         if decision is None:
             if len(self._decided) >= _MOST_DECIDED:
                 self._decided.clear()
-            decision = self._decided[context] = decide(self.policy, context, STEPS)
+            decision = self._decided[context] = decide(self.policy, context)
         if not decision.transports:
             message = "no transport that the client supports is offered at the moment: come back later"
             raise NoTransport(message)
@@ -62,16 +67,14 @@ class Offers:
         return {"revision": decision.revision, "arms": dict(decision.arms), "transports": offers}
 
 
-def _policy(settings: Settings, transports: Mapping[str, Transport]) -> Policy:
-    preference = tuple(settings.policy.preference)
-    for name in preference:
-        if name not in transports:
-            message = f"policy.preference: no transport {name!r} is installed; there are {', '.join(transports)}"
-            raise ConfigError(message)
-    parameters: dict[str, dict[str, int]] = {
-        name: {"heartbeat_ms": settings.sse.heartbeat} for name, one in transports.items() if one.stays_open
+def _catalogue(settings: Settings, transports: Mapping[str, Transport]) -> Catalogue:
+    """Return the parameters that each installed transport takes, with the configuration's defaults."""
+    known = {
+        "sse": {"heartbeat_ms": settings.sse.heartbeat, "first_byte_timeout_ms": settings.sse.first_byte_timeout},
+        "long-poll": {"hold_ms": settings.long_poll.hold},
+        "polling": {"interval_ms": settings.polling.interval},
     }
-    parameters["sse"]["first_byte_timeout_ms"] = settings.sse.first_byte_timeout
-    parameters["long-poll"] = {"hold_ms": settings.long_poll.hold}
-    parameters["polling"] = {"interval_ms": settings.polling.interval}
-    return Policy(preference, parameters)
+    others = {
+        name: {"heartbeat_ms": settings.sse.heartbeat} if one.stays_open else {} for name, one in transports.items()
+    }
+    return {name: known.get(name, others[name]) for name in transports}

@@ -12,7 +12,7 @@ from policies.decide import Context
 from realtime.channel.event import LARGEST
 from realtime.channel.reader import Start
 from realtime.delivery.attachment import NO_TICKET, Plan, control
-from realtime.errors import GaplessError, NoTransport, TransportNotOffered
+from realtime.errors import GaplessError, TransportNotOffered
 from realtime.parameters import is_public, start, whole_number
 from transports.transport import Terms
 
@@ -113,13 +113,10 @@ class Planner:
     def _decide(self, transport: Transport, credential: Credential) -> Decision:
         ticket = credential.ticket
         if ticket is not None and ticket.transports is not None:
-            return self._offers.decide(Context(ticket.transports, arms=tuple(ticket.arms.items())))
-        try:
-            return self._offers.decide(Context((transport.name, transport.moves_to)))
-        except NoTransport:
-            if transport.name in self._offers.policy.preference:
-                raise
-            return self._offers.decide(Context())
+            return self._offers.decide(Context(ticket.transports))
+        asked = (transport.name, transport.moves_to)
+        preferred = any(name in self._offers.policy.preference for name in asked)
+        return self._offers.decide(Context(asked) if preferred else Context())
 
     def _terms(
         self,
