@@ -1,54 +1,75 @@
 """Decide for one client: start from the operator's preference, let each step reorder or remove, keep the reasons.
 
-Pure, and total: as long as a transport is both offered and supported, the list that remains is not empty.
+Pure, and total: as long as a transport is both enabled and supported, the list that remains is not empty. A decision
+is made for every request that attaches, so it only looks things up, and reasons become text when they are read.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 
+from policies.steps import STEPS
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
-    Step = Callable[["Choice", "Policy", "Context"], "Choice"]
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What the operator wants: transports in order of preference, and the parameters of each, in ms."""
-
-    preference: tuple[str, ...]
-    parameters: Mapping[str, Mapping[str, int]]
-    revision: int = 0
+    from policies.policy import Overlay, Policy
+    from policies.steps import Step
 
 
 class Context(NamedTuple):
-    """What is known of a client. `supported` of `None`: it did not say."""
+    """What is known of a client. `supported` of `None`: it did not say, and is taken to support everything."""
 
     supported: tuple[str, ...] | None = None
     failed: frozenset[str] = frozenset()
-    arms: tuple[tuple[str, str], ...] = ()
-    """The rollouts it is in, and the arm of each."""
+    sub: str | None = None
+    client_id: str | None = None
+    channel: str = "main"
+    roles: frozenset[str] = frozenset()
+    platform: str | None = None
+    app_version: str | None = None
+    network: str | None = None
+    state: str | None = None
+    sdk: str | None = None
 
 
 class Reason(NamedTuple):
-    """What one step did, in a sentence: shown to operators, never to clients."""
+    """What one step did: shown to operators, never to clients. It is put into words when somebody asks."""
 
     step: str
-    text: str
+    words: str
+    values: tuple[str | tuple[str, ...], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The reason as a sentence."""
+        if not self.values:
+            return self.words
+        return self.words.format(*(one if isinstance(one, str) else ", ".join(one) for one in self.values))
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+_NO_ARMS: Mapping[str, str] = MappingProxyType({})
+_NO_PARAMETERS: Overlay = MappingProxyType({})
+
+
+class Choice(NamedTuple):
     """The transports that remain, in order, and how they came to."""
 
     transports: tuple[str, ...] = ()
     reasons: tuple[Reason, ...] = ()
+    ruled: bool = False
+    """Whether a rule has decided: then no rollout applies."""
+    arms: Mapping[str, str] = _NO_ARMS
+    overlays: tuple[Overlay, ...] = ()
+    """Parameters for this client; the first that sets one wins."""
+    parameters: Overlay = _NO_PARAMETERS
 
-    def with_(self, transports: Sequence[str], step: str, text: str) -> Choice:
-        """Return the choice after one more step."""
-        return Choice(tuple(transports), (*self.reasons, Reason(step, text)))
+    def with_(self, transports: Sequence[str], step: str, words: str, *values: str | tuple[str, ...]) -> Choice:
+        """Return the choice after one more step; `words` has a ``{}`` for each of the values."""
+        reasons = (*self.reasons, Reason(step, words, values))
+        return Choice(tuple(transports), reasons, self.ruled, self.arms, self.overlays, self.parameters)
 
 
 class Offer(NamedTuple):
@@ -67,15 +88,24 @@ class Decision:
     transports: tuple[Offer, ...]
     reasons: tuple[Reason, ...]
 
+    @property
+    def first(self) -> str | None:
+        """The name of the transport to use, if any remains."""
+        return self.transports[0].name if self.transports else None
+
     def offer(self, name: str) -> Offer | None:
         """Return the offer of a transport, if it is among those that remain."""
         return next((offer for offer in self.transports if offer.name == name), None)
 
 
-def decide(policy: Policy, context: Context, steps: Sequence[Step]) -> Decision:
+def decide(policy: Policy, context: Context, steps: Sequence[Step] = STEPS) -> Decision:
     """Fold the steps over the empty choice."""
-    choice = Choice()
+    choice = _NOTHING
     for step in steps:
         choice = step(choice, policy, context)
-    offers = tuple(Offer(name, policy.parameters.get(name, {})) for name in choice.transports)
-    return Decision(policy.revision, dict(context.arms), offers, choice.reasons)
+    parameters = choice.parameters
+    offers = tuple([Offer(name, parameters.get(name, {})) for name in choice.transports])
+    return Decision(policy.revision, choice.arms, offers, choice.reasons)
+
+
+_NOTHING = Choice()

@@ -38,7 +38,7 @@ class Offers:
         try:
             self.policy: Policy = compiled(settings.policy, self.catalogue)
         except InvalidField as error:
-            raise ConfigError(f"config: {error.detail}") from error
+            raise ConfigError(error.detail) from error
         self.made_ms = 0
         """When the policy in force was made, in unix milliseconds."""
         self._decided: dict[Context, Decision] = {}
@@ -85,16 +85,14 @@ class Offers:
         return {"revision": decision.revision, "arms": dict(decision.arms), "transports": offers}
 
 
-def _catalogue(settings: Settings, transports: Mapping[str, Transport]) -> dict[str, dict[str, int]]:
-    """Name the parameters that each transport takes, with the defaults of the configuration."""
+def _catalogue(settings: Settings, transports: Mapping[str, Transport]) -> Catalogue:
+    """Return the parameters that each installed transport takes, with the configuration's defaults."""
     known = {
         "sse": {"heartbeat_ms": settings.sse.heartbeat, "first_byte_timeout_ms": settings.sse.first_byte_timeout},
         "long-poll": {"hold_ms": settings.long_poll.hold},
         "polling": {"interval_ms": settings.polling.interval},
     }
-    plugged = {
-        name: {"heartbeat_ms": settings.sse.heartbeat} if transport.stays_open else {}
-        for name, transport in transports.items()
-        if name not in known
+    others = {
+        name: {"heartbeat_ms": settings.sse.heartbeat} if one.stays_open else {} for name, one in transports.items()
     }
-    return known | plugged
+    return {name: known.get(name, others[name]) for name in transports}

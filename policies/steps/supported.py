@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from policies.decide import Choice, Context, Policy
+    from policies.decide import Choice, Context
+    from policies.policy import Policy
 
 
 def supported(choice: Choice, policy: Policy, context: Context) -> Choice:  # noqa: ARG001 - every step takes these
     """Remove what the client does not support; one that does not say supports everything."""
-    if context.supported is None:
+    able = context.supported
+    if able is None:
         return choice.with_(choice.transports, "supported", "the client did not say what it supports: all")
-    kept = [name for name in choice.transports if name in context.supported]
-    return choice.with_(kept, "supported", f"the client supports {', '.join(context.supported) or 'nothing'}")
+    kept = [name for name in choice.transports if name in able]
+    return choice.with_(kept, "supported", "the client supports {}", able or "nothing")

@@ -1,6 +1,7 @@
 """Every setting with its type, its default and its limits; values only, frozen once made.
 
-The reasons for the defaults stand beside them in `config.toml`. Settings that hang together are checked here too, so
+The reasons for the defaults stand beside them in `config.toml`. `[policy]` is the policy document as it is
+(`policies.document`). Settings that hang together are checked here too, so
 that no `Settings` exists that contradicts itself.
 
 Durations are ints of milliseconds here, but a bare int *given* to a model counts seconds, as it does in `config.toml`:
@@ -10,18 +11,29 @@ build settings from strings (``{"heartbeat": "50ms"}``).
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from realtime.config.units import (
-    DURATION,
+from policies.document import Document
+from realtime.config.values import (
+    Directory,
+    Host,
+    Origins,
+    Plugins,
+    PublicKey,
+    RedisUrl,
+    Scopes,
+    Secret,
+    Text,
+    WebAddress,
+)
+from realtime.section import Section
+from realtime.units import (
     GIB,
     HOUR,
     KIB,
     MIB,
-    MINUTE,
     SECOND,
     Bytes,
     Count,
@@ -30,42 +42,12 @@ from realtime.config.units import (
     lasting,
     sized,
 )
-from realtime.config.values import (
-    Directory,
-    Host,
-    Origins,
-    Plugins,
-    Preference,
-    PublicKey,
-    RedisUrl,
-    Scopes,
-    Secret,
-    Text,
-    WebAddress,
-)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 SHORTEST_SECRET = 32
 """Bytes: an HMAC-SHA-256 key is at least as long as the hash (RFC 7518 §3.2)."""
-
-
-class Section(BaseModel):
-    """A part of the configuration; frozen, and closed to keys that it doesn't know."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Name what is right by itself and wrong together: the key, and what is expected of it."""
-        yield from ()
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        found = tuple(self.contradictions())
-        if found:
-            raise PydanticCustomError("contradictions", "settings contradict each other", {"found": found})
-        return self
 
 
 class ServerSettings(Section):
@@ -151,20 +133,6 @@ class CorsSettings(Section):
     origins: Origins = ()
 
 
-class PolicySettings(Section):
-    """What clients are offered, and how they come back."""
-
-    preference: Preference = ("sse", "long-poll", "polling")
-    fallback_retry_after: Annotated[Milliseconds, lasting("1s", "7d")] = 5 * MINUTE
-    retry_base: Annotated[Milliseconds, lasting("10ms", "1h")] = 1 * SECOND
-    retry_max: Annotated[Milliseconds, lasting("10ms", "1d")] = 30 * SECOND
-
-    def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Tell of a longest wait that is shorter than the first."""
-        if self.retry_max < self.retry_base:
-            yield "retry_max", f'at least retry_base, which is "{DURATION.show(self.retry_base)}"'
-
-
 class TransportsSettings(Section):
     """Which transports there are beside the built-in ones."""
 
@@ -191,7 +159,7 @@ class Settings(Section):
     long_poll: LongPollSettings = LongPollSettings()
     polling: PollingSettings = PollingSettings()
     cors: CorsSettings = CorsSettings()
-    policy: PolicySettings = PolicySettings()
+    policy: Document = Document()
     transports: TransportsSettings = TransportsSettings()
     log: LogSettings = LogSettings()
 

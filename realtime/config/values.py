@@ -15,11 +15,10 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from realtime.channel.event import check_scope_or_pattern
-from realtime.config.units import wrong
+from realtime.lists import distinct, listed
+from realtime.units import wrong
 
-_A_LIST = 'a list such as ["…", "…"], written as JSON in an environment variable'
 _A_SCOPE = '"broadcast", "user:<sub>", "role:<name>", "topic:<name>", "topic:<prefix>.*" or "topic:*"'
-_TRANSPORT_NAME = re.compile(r"[a-z][a-z0-9-]*")
 _PLUGIN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -27,30 +26,6 @@ _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 def _none_if_empty(value: object) -> object:
     return None if value == "" else value
-
-
-def _list(value: object) -> object:
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise wrong(_A_LIST, json.dumps([value])) from None
-    if not isinstance(value, list | tuple):
-        raise wrong(_A_LIST)
-    return value
-
-
-def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
-    twice = next((value for value in values if values.count(value) > 1), None)
-    if twice is not None:
-        raise wrong(f"each entry once, but {json.dumps(twice)} is there twice", json.dumps(list(dict.fromkeys(values))))
-    return values
-
-
-def _some(values: tuple[str, ...]) -> tuple[str, ...]:
-    if not values:
-        raise wrong("at least one entry")
-    return values
 
 
 def _directory(value: object) -> object:
@@ -114,12 +89,6 @@ def _origin(value: str) -> str:
     return value
 
 
-def _transport_name(value: str) -> str:
-    if not _TRANSPORT_NAME.fullmatch(value):
-        raise wrong('the name of a transport, such as "sse", "long-poll" or "polling"')
-    return value
-
-
 def _plugin(value: str) -> str:
     if not _PLUGIN.fullmatch(value):
         raise wrong('a class by its module, such as "package.module:Class"')
@@ -135,12 +104,8 @@ PublicKey = Annotated[Text, AfterValidator(_public_key)]
 WebAddress = Annotated[Text, AfterValidator(_web_address)]
 
 Scope = Annotated[str, AfterValidator(_scope)]
-Scopes = Annotated[tuple[Scope, ...], BeforeValidator(_list), AfterValidator(_distinct)]
+Scopes = Annotated[tuple[Scope, ...], BeforeValidator(listed), AfterValidator(distinct)]
 Origin = Annotated[str, AfterValidator(_origin)]
-Origins = Annotated[tuple[Origin, ...], BeforeValidator(_list), AfterValidator(_distinct)]
-TransportName = Annotated[str, AfterValidator(_transport_name)]
+Origins = Annotated[tuple[Origin, ...], BeforeValidator(listed), AfterValidator(distinct)]
 Plugin = Annotated[str, AfterValidator(_plugin)]
-Plugins = Annotated[tuple[Plugin, ...], BeforeValidator(_list), AfterValidator(_distinct)]
-Preference = Annotated[
-    tuple[TransportName, ...], BeforeValidator(_list), AfterValidator(_distinct), AfterValidator(_some)
-]
+Plugins = Annotated[tuple[Plugin, ...], BeforeValidator(listed), AfterValidator(distinct)]

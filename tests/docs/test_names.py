@@ -12,8 +12,8 @@ from typer.main import get_command
 from realtime.cli import app
 from realtime.config import Settings
 from realtime.config.faults import VARIABLES
-from realtime.config.settings import Section
 from realtime.delivery.attachment import _MOVES
+from realtime.section import Section
 from tests.docs.pages import ROOT, Page, page, pages
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from realtime.config import Settings, load, resolve_secret
 from realtime.config.faults import KEYS, VARIABLES
-from realtime.config.units import DURATION, SIZE
 from realtime.errors import ConfigError
+from realtime.units import DURATION, SIZE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = ROOT / "config.toml"

@@ -99,7 +99,9 @@ def test_a_wrong_plug_in_stops_the_start_and_names_the_setting() -> None:
 
 
 def test_a_preference_for_what_is_not_installed_stops_the_start_and_says_what_is() -> None:
-    with pytest.raises(ConfigError, match=r"policy\.preference: .*'carrier-pigeon'.*sse, long-poll, polling, ndjson"):
+    with pytest.raises(
+        ConfigError, match=r'policy\.preference\[1\]: .*"carrier-pigeon".*sse, long-poll, polling, ndjson'
+    ):
         Offers(configured(PLUGIN, "sse", "carrier-pigeon"))
 
 
