@@ -52,7 +52,11 @@ def subject(sub: str | None, client_id: str | None) -> bytes | None:
     return None
 
 
-def bucket(salt: str, rollout: str, who: bytes) -> int:
-    """Return the bucket of a client in a rollout; neither the salt nor the name holds a NUL."""
-    digest = blake2b(b"%b\0%b\0%b" % (salt.encode(), rollout.encode(), who), digest_size=8).digest()
-    return int.from_bytes(digest) % BUCKETS
+def salted(salt: str, rollout: str) -> bytes:
+    """Return what sets a rollout's draw apart from any other's; neither of the two holds a NUL."""
+    return b"%b\0%b\0" % (salt.encode(), rollout.encode())
+
+
+def bucket(key: bytes, who: bytes) -> int:
+    """Return the bucket of a client in the rollout of this key."""
+    return int.from_bytes(blake2b(key + who, digest_size=8).digest()) % BUCKETS

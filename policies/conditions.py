@@ -28,6 +28,14 @@ def conditions(when: When) -> tuple[Condition, ...]:
     return tuple(_conditions(when))
 
 
+def all_hold(those: tuple[Condition, ...], context: Context) -> bool:
+    """Tell whether every condition holds; a loop, for a generator costs more than the conditions do."""
+    for condition in those:  # noqa: SIM110 - see above
+        if not condition(context):
+            return False
+    return True
+
+
 def _conditions(when: When) -> Iterator[Condition]:
     if when.platform is not None:
         yield partial(_platform, frozenset(when.platform))

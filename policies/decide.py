@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from policies.policy import Overlay, Policy
     from policies.steps import Step
 
+    Value = str | tuple[str, ...] | Mapping[str, str]
+
 
 class Context(NamedTuple):
     """What is known of a client. `supported` of `None`: it did not say, and is taken to support everything."""
@@ -40,16 +42,21 @@ class Reason(NamedTuple):
 
     step: str
     words: str
-    values: tuple[str | tuple[str, ...], ...] = ()
+    values: tuple[Value, ...] = ()
 
     @property
     def text(self) -> str:
         """The reason as a sentence."""
-        if not self.values:
-            return self.words
-        return self.words.format(*(one if isinstance(one, str) else ", ".join(one) for one in self.values))
+        return self.words.format(*map(_spoken, self.values)) if self.values else self.words
 
 
+def _spoken(value: Value) -> str:
+    if isinstance(value, str):
+        return value
+    return ", ".join(value if isinstance(value, tuple) else (f"{key}: {one}" for key, one in value.items()))
+
+
+_new = tuple.__new__
 _NO_ARMS: Mapping[str, str] = MappingProxyType({})
 _NO_PARAMETERS: Overlay = MappingProxyType({})
 
@@ -66,10 +73,28 @@ class Choice(NamedTuple):
     """Parameters for this client; the first that sets one wins."""
     parameters: Overlay = _NO_PARAMETERS
 
-    def with_(self, transports: Sequence[str], step: str, words: str, *values: str | tuple[str, ...]) -> Choice:
+    def with_(
+        self,
+        transports: tuple[str, ...] | list[str],
+        step: str,
+        words: str,
+        *values: Value,
+        parameters: Overlay | None = None,
+    ) -> Choice:
         """Return the choice after one more step; `words` has a ``{}`` for each of the values."""
-        reasons = (*self.reasons, Reason(step, words, values))
-        return Choice(tuple(transports), reasons, self.ruled, self.arms, self.overlays, self.parameters)
+        # As `Choice(…)` and `Reason(…)` do it, without the call between: it is made seven times for a decision.
+        reason = _new(Reason, (step, words, values))
+        _, reasons, ruled, arms, overlays, before = self
+        after = before if parameters is None else parameters
+        return _new(Choice, (tuple(transports), (*reasons, reason), ruled, arms, overlays, after))
+
+    def by_rule(self, parameters: Overlay) -> Choice:
+        """Return the choice after a rule has decided, and set these parameters."""
+        return _new(Choice, (self.transports, self.reasons, True, self.arms, (parameters,), self.parameters))
+
+    def in_arms(self, arms: Mapping[str, str], overlays: tuple[Overlay, ...]) -> Choice:
+        """Return the choice of a client that is in these arms, the first of which go before the others."""
+        return _new(Choice, (self.transports, self.reasons, self.ruled, arms, overlays, self.parameters))
 
 
 class Offer(NamedTuple):
@@ -104,7 +129,7 @@ def decide(policy: Policy, context: Context, steps: Sequence[Step] = STEPS) -> D
     for step in steps:
         choice = step(choice, policy, context)
     parameters = choice.parameters
-    offers = tuple([Offer(name, parameters.get(name, {})) for name in choice.transports])
+    offers = tuple([_new(Offer, (name, parameters.get(name, {}))) for name in choice.transports])
     return Decision(policy.revision, choice.arms, offers, choice.reasons)
 
 

@@ -21,7 +21,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, ValidationError
 
 from realtime.errors import InvalidField
-from realtime.lists import at_most, distinct, listed, several, some, tabled
+from realtime.lists import at_most, distinct, listed, several, some, tabled, tables
 from realtime.section import Section
 from realtime.units import DURATION, MINUTE, SECOND, Milliseconds, lasting, wrong
 from realtime.wording import beside, dotted, found_at, hint, nearest, parts, right, shown
@@ -73,8 +73,8 @@ def _salt(value: str) -> str:
 
 
 def _value(value: str) -> str:
-    if not 1 <= len(value) <= _LONGEST_VALUE:
-        raise wrong("a string of 1 to 255 characters")
+    if not 1 <= len(value) <= _LONGEST_VALUE or not _plain(value):
+        raise wrong("a string of 1 to 255 characters without control characters")
     return value
 
 
@@ -221,8 +221,8 @@ class Document(Section):
     retry_base: Annotated[Milliseconds, lasting("10ms", "1h")] = 1 * SECOND
     retry_max: Annotated[Milliseconds, lasting("10ms", "1d")] = 30 * SECOND
     transports: Switches = Field(default={})
-    rules: Annotated[tuple[Rule, ...], at_most(MOST_RULES), BeforeValidator(listed)] = ()
-    rollouts: Annotated[tuple[Rollout, ...], at_most(MOST_ROLLOUTS), BeforeValidator(listed)] = ()
+    rules: Annotated[tuple[Rule, ...], at_most(MOST_RULES), BeforeValidator(tables)] = ()
+    rollouts: Annotated[tuple[Rollout, ...], at_most(MOST_ROLLOUTS), BeforeValidator(tables)] = ()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Tell of a longest wait that is shorter than the first, and of names that are there twice."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from json import dumps
 from typing import TYPE_CHECKING, NamedTuple
 
-from policies.buckets import Layout, bucket, layout
+from policies.buckets import Layout, bucket, layout, salted
 from policies.conditions import conditions
 from policies.document import Document, Parameters, hundredths
 from realtime.errors import InvalidField
@@ -15,7 +15,6 @@ from realtime.wording import hint, nearest
 
 if TYPE_CHECKING:
     from policies.conditions import Condition
-    from policies.decide import Context
     from policies.document import Arm, Rollout, Rule
 
 Catalogue = Mapping[str, Mapping[str, int]]
@@ -32,10 +31,6 @@ class CompiledRule(NamedTuple):
     preference: tuple[str, ...] | None
     parameters: Overlay
 
-    def matches(self, context: Context) -> bool:
-        """Tell whether it is for this client."""
-        return all_hold(self.conditions, context)
-
 
 class CompiledArm(NamedTuple):
     """An arm, ready to be given."""
@@ -50,17 +45,13 @@ class CompiledRollout(NamedTuple):
 
     name: str
     conditions: tuple[Condition, ...]
-    salt: str
+    key: bytes
     layout: Layout
     arms: Mapping[str, CompiledArm]
 
-    def matches(self, context: Context) -> bool:
-        """Tell whether it is for this client."""
-        return all_hold(self.conditions, context)
-
     def arm(self, who: bytes) -> CompiledArm:
         """Return the arm that a client is in."""
-        return self.arms[self.layout.arm(bucket(self.salt, self.name, who))]
+        return self.arms[self.layout.arm(bucket(self.key, who))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +71,6 @@ class Policy:
     fallback_retry_after_ms: int
     retry_base_ms: int
     retry_max_ms: int
-
-
-def all_hold(those: tuple[Condition, ...], context: Context) -> bool:
-    """Tell whether every condition holds; a loop, for a generator costs more than the conditions do."""
-    for condition in those:  # noqa: SIM110 - see above
-        if not condition(context):
-            return False
-    return True
 
 
 def compiled(document: Document, catalogue: Catalogue, revision: int = 0, *, tolerant: bool = False) -> Policy:
@@ -130,7 +113,9 @@ def _rule(names: _Names, key: str, rule: Rule) -> CompiledRule:
 def _rollout(names: _Names, key: str, rollout: Rollout) -> CompiledRollout:
     arms = {name: CompiledArm(name, *names.wishes(f"{key}.arms.{name}", arm)) for name, arm in rollout.arms.items()}
     shares = {name: hundredths(arm.weight) for name, arm in rollout.arms.items()}
-    return CompiledRollout(rollout.name, conditions(rollout.when), rollout.salt, layout(shares), arms)
+    return CompiledRollout(
+        rollout.name, conditions(rollout.when), salted(rollout.salt, rollout.name), layout(shares), arms
+    )
 
 
 class _Names(NamedTuple):

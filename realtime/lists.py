@@ -17,19 +17,41 @@ from realtime.units import wrong
 _Sized = TypeVar("_Sized", bound=Sized)
 
 _A_LIST: Final = 'a list such as ["…", "…"], written as JSON in an environment variable'
+_TABLES: Final = 'a list of tables such as [{"…": "…"}], written as JSON in an environment variable'
 _A_TABLE: Final = 'a table such as {"…": {…}}, written as JSON in an environment variable'
 
 
 def listed(value: object) -> object:
     """Take a list, or the JSON of one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise wrong(_A_LIST, json.dumps([value])) from None
+    value = _read(value, _A_LIST, json.dumps([value]) if isinstance(value, str) else None)
     if not isinstance(value, list | tuple):
         raise wrong(_A_LIST)
     return value
+
+
+def tables(value: object) -> object:
+    """Take a list of tables, or the JSON of one."""
+    value = _read(value, _TABLES)
+    if not isinstance(value, list | tuple):
+        raise wrong(_TABLES)
+    return value
+
+
+def tabled(value: object) -> object:
+    """Take a table, or the JSON of one."""
+    value = _read(value, _A_TABLE)
+    if not isinstance(value, dict):
+        raise wrong(_A_TABLE)
+    return value
+
+
+def _read(value: object, expected: str, likest: str | None = None) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise wrong(expected, likest) from None
 
 
 def several(value: object) -> object:
@@ -38,18 +60,6 @@ def several(value: object) -> object:
         return [value]
     if not isinstance(value, list | tuple):
         raise wrong('a string, or a list such as ["…", "…"]')
-    return value
-
-
-def tabled(value: object) -> object:
-    """Take a table, or the JSON of one."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            raise wrong(_A_TABLE) from None
-    if not isinstance(value, dict):
-        raise wrong(_A_TABLE)
     return value
 
 

@@ -60,7 +60,10 @@ def right(details: ErrorDetails) -> tuple[str, str | None]:
 
 def shown(value: object) -> str:
     """Write a value as JSON, and not at any length."""
-    text = json.dumps(value, ensure_ascii=False, default=str)
+    try:
+        text = json.dumps(value, ensure_ascii=False, default=str)
+    except (RecursionError, ValueError):
+        return "(too much to be shown)"
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 

@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 def parameters(choice: Choice, policy: Policy, context: Context) -> Choice:  # noqa: ARG001 - every step takes these
     """Lay what a rule or arms set over the policy's parameters; of several arms, the first that sets one wins."""
     overlays = choice.overlays
-    if not overlays:
+    if not any(overlays):
         words = "the policy's own parameters"
-        return choice.with_(choice.transports, "parameters", words)._replace(parameters=policy.parameters)
+        return choice.with_(choice.transports, "parameters", words, parameters=policy.parameters)
     merged = {name: _merged(policy.parameters[name], name, overlays) for name in choice.transports}
     changed = tuple([name for name in choice.transports if any(name in overlay for overlay in overlays)])
     words, by = "{} set parameters for {}", "the rule" if choice.ruled else "the arms"
-    chosen = choice.with_(choice.transports, "parameters", words, by, changed or "nothing that is left")
-    return chosen._replace(parameters=merged)
+    told = changed or "nothing that is left"
+    return choice.with_(choice.transports, "parameters", words, by, told, parameters=merged)
 
 
 def _merged(defaults: Mapping[str, int], name: str, overlays: tuple[Overlay, ...]) -> Mapping[str, int]:

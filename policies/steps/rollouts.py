@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from policies.buckets import subject
+from policies.conditions import all_hold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from policies.decide import Choice, Context
     from policies.policy import CompiledArm, Policy
 
@@ -26,7 +25,7 @@ def rollouts(choice: Choice, policy: Policy, context: Context) -> Choice:
     who = subject(context.sub, context.client_id)
     if who is None:
         return choice.with_(choice.transports, "rollouts", "the client has no subject and no id: it is in no rollout")
-    found = {one.name: one.arm(who) for one in policy.rollouts if one.matches(context)}
+    found = {one.name: one.arm(who) for one in policy.rollouts if all_hold(one.conditions, context)}
     if not found:
         return choice.with_(choice.transports, "rollouts", "no rollout is for this client")
     return _given(choice, found)
@@ -35,16 +34,11 @@ def rollouts(choice: Choice, policy: Policy, context: Context) -> Choice:
 def _given(choice: Choice, found: dict[str, CompiledArm]) -> Choice:
     arms = {rollout: arm.name for rollout, arm in found.items()}
     overlays = tuple([arm.parameters for arm in found.values() if arm.parameters])
-    told = tuple(_told(arms))
     for rollout, arm in found.items():
         if arm.preference is not None:
             words = "the client is in {}; {} prefers {}"
-            chosen = choice.with_(arm.preference, "rollouts", words, told, rollout, arm.preference)
+            chosen = choice.with_(arm.preference, "rollouts", words, arms, rollout, arm.preference)
             break
     else:
-        chosen = choice.with_(choice.transports, "rollouts", "the client is in {}", told)
-    return chosen._replace(arms=arms, overlays=overlays)
-
-
-def _told(arms: dict[str, str]) -> Iterator[str]:
-    return (f"the arm {arm} of {rollout}" for rollout, arm in arms.items())
+        chosen = choice.with_(choice.transports, "rollouts", "the client is in {}", arms)
+    return chosen.in_arms(arms, overlays)

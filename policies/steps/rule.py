@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from policies.conditions import all_hold
+
 if TYPE_CHECKING:
     from policies.decide import Choice, Context
     from policies.policy import Policy
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
 def rule(choice: Choice, policy: Policy, context: Context) -> Choice:
     """Take the order and the parameters of the first rule that is for this client."""
     for one in policy.rules:
-        if one.matches(context):
+        if all_hold(one.conditions, context):
             break
     else:
         words = "no rule is for this client" if policy.rules else "the policy has no rules"
@@ -21,4 +23,4 @@ def rule(choice: Choice, policy: Policy, context: Context) -> Choice:
         chosen = choice.with_(choice.transports, "rule", 'the rule "{}" sets parameters', one.name)
     else:
         chosen = choice.with_(one.preference, "rule", 'the rule "{}" prefers {}', one.name, one.preference)
-    return chosen._replace(ruled=True, overlays=(one.parameters,) if one.parameters else ())
+    return chosen.by_rule(one.parameters)

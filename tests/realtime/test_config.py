@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from policies.policy import compiled
 from realtime.config import Settings, load, resolve_secret
 from realtime.config.faults import KEYS, VARIABLES
 from realtime.errors import ConfigError
 from realtime.units import DURATION, SIZE
+from tests.policies.policies import CATALOGUE
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = ROOT / "config.toml"
@@ -54,6 +56,16 @@ def test_every_setting_has_its_reason_above_it() -> None:
     """Pairs that stand together (retry_base, retry_max) share one."""
     bare = re.findall(r"(?:\n\n|\]\n)(\w+) =", DOCUMENTED.read_text("utf-8"))
     assert bare == []
+
+
+def test_the_examples_of_the_policy_are_ones(file: Path) -> None:
+    text = DOCUMENTED.read_text("utf-8").partition("\n[policy]\n")[2].partition("\n[transports]\n")[0]
+    file.write_text("\n".join(re.findall(r"^#     (.*)$", text, re.MULTILINE)))
+    policy = load(file, {}).policy
+    assert policy.transports.keys() == {"sse"}
+    assert [rule.name for rule in policy.rules] == ["metered phones in the background poll"]
+    assert [rollout.name for rollout in policy.rollouts] == ["sse-on-android"]
+    assert compiled(policy, CATALOGUE).preference == ("sse", "long-poll", "polling")
 
 
 # --- sources ---------------------------------------------------------------------------------------------------------
@@ -110,6 +122,19 @@ def test_the_names_that_are_promised_work(file: Path) -> None:
 def test_each_setting_has_a_variable() -> None:
     assert VARIABLES["GAPLESS_HISTORY__SCOPE_CAP"] == "history.scope_cap"
     assert len(VARIABLES) == len(KEYS)
+
+
+def test_the_policys_tables_are_json_in_a_variable(file: Path) -> None:
+    policy = load(
+        environ={
+            "GAPLESS_POLICY__TRANSPORTS": '{"sse":{"enabled":false}}',
+            "GAPLESS_POLICY__RULES": '[{"name":"all","preference":["polling"]}]',
+            "GAPLESS_POLICY__ROLLOUTS": '[{"name":"a","arms":{"b":{"weight":100}}}]',
+        }
+    ).policy
+    assert not policy.transports["sse"].enabled
+    assert policy.rules[0].preference == ("polling",)
+    assert policy.rollouts[0].arms["b"].weight == 100
 
 
 def test_an_empty_variable_unsets_what_need_not_be_set(file: Path) -> None:
@@ -223,6 +248,24 @@ def test_a_duration_is_written_as_it_is_read(ms: int) -> None:
         ("policy.preference = ['sse', 'sse']", 'each entry once, but "sse" is there twice; did you mean ["sse"]?'),
         ("policy.preference = ['SSE']", "policy.preference[0]"),
         ("policy.retry_base = '1m'", "policy.retry_max is not set"),
+        ("policy.preferance = []", "policy.preferance: there is no such setting; did you mean policy.preference?"),
+        ("policy.rules = 3", "policy.rules = 3: expected a list of tables"),
+        ("policy.rules = [{}]", "policy.rules[0].name is not set: expected a value"),
+        ("policy.rules = [{name = 'a'}]", "policy.rules[0].preference is not set: expected a preference here"),
+        (
+            "[[policy.rules]]\nname = 'a'\npreferance = ['sse']",
+            "policy.rules[0].preferance: there is no such setting; did you mean policy.rules[0].preference?",
+        ),
+        (
+            "[[policy.rules]]\nname = 'a'\npreference = ['sse']\nwhen = { app_version = '5.2' }",
+            'policy.rules[0].when.app_version = "5.2": expected a range of versions',
+        ),
+        ("policy.transports.sse.heartbeet = '1s'", "did you mean policy.transports.sse.heartbeat?"),
+        ("policy.transports.sse.heartbeat = '1ms'", 'policy.transports.sse.heartbeat = "1ms": expected at least 50ms'),
+        (
+            "policy.rollouts = [{ name = 'a', arms = { b = { weight = 20 } } }]",
+            'policy.rollouts[0].arms = {"b": {"weight": 20}}: expected weights that sum to 100; these sum to 20',
+        ),
         (
             "auth.anonymous_scopes = ['broadcast', 'user 7']",
             'auth.anonymous_scopes[1] = "user 7": expected "broadcast"',
@@ -266,6 +309,15 @@ def test_what_is_wrong_in_the_file_is_named_with_what_is_right(file: Path, toml:
         ("GAPLESS_SSE__HEARTBEAT", "soon", 'sse.heartbeat = "soon": expected a duration'),
         ("GAPLESS_AUTH__ANONYMOUS_SCOPES", "[", "expected a list"),
         ("GAPLESS_AUTH__ANONYMOUS_SCOPES", "3", "expected a list"),
+        ("GAPLESS_POLICY__RULES", "[", "expected a list of tables"),
+        ("GAPLESS_POLICY__RULES", '[{"name":"a","when":{"sbu":"x"}}]', "did you mean policy.rules[0].when.sub?"),
+        ("GAPLESS_POLICY__TRANSPORTS", '{"sse":{"enabled":0}}', "policy.transports.sse.enabled = 0: expected true or"),
+        ("GAPLESS_POLICY__TRANSPORTS", "off", "expected a table"),
+        (
+            "GAPLESS_POLICY__ROLLOUTS",
+            '[{"name":"a","arms":{"b":{"weight":20}}}]',
+            'policy.rollouts[0].arms = {"b": {"weight": 20}}: expected weights that sum to 100',
+        ),
         ("GAPLESS_HISTORY__SCOPE_CAP", "", 'history.scope_cap = "": expected a whole number'),
     ],
 )
