@@ -41,7 +41,9 @@ def ramped(document: Document, name: str, weights: Mapping[str, float]) -> Docum
     arms = rollouts[name]["arms"]
     for arm in weights:
         if arm not in arms:
-            raise InvalidField(f"weights.{arm}: the rollout has no such arm{_nearest(arm, arms)}", field=f"weights.{arm}")
+            raise InvalidField(
+                f"weights.{arm}: the rollout has no such arm{_nearest(arm, arms)}", field=f"weights.{arm}"
+            )
     for arm, weight in weights.items():
         arms[arm]["weight"] = weight
     try:
@@ -53,4 +55,8 @@ def ramped(document: Document, name: str, weights: Mapping[str, float]) -> Docum
 def _nearest(wanted: str, known: Iterable[str]) -> str:
     known = list(known)
     near = get_close_matches(wanted, known, 1)
-    return f"; did you mean {near[0]}?" if near else f"; there {'are' if len(known) > 1 else 'is'} {', '.join(known) or 'none'}"
+    return (
+        f"; did you mean {near[0]}?"
+        if near
+        else f"; there {'are' if len(known) > 1 else 'is'} {', '.join(known) or 'none'}"
+    )

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
+import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from quart import Quart
 
+from admin.api import Api
+from admin.desk import DRAINED, PREVIEWED, Desk
+from policies.document import parse
+from policies.policy import compiled
 from realtime.attach import Attacher, Channel
 from realtime.auth import Credentials
 from realtime.channel.follower import Follower
@@ -16,19 +22,32 @@ from realtime.channel.reader import Replays
 from realtime.channel.window import Window
 from realtime.config import resolve_secret
 from realtime.connect import check, connect
+from realtime.connections import Connections
+from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
 from realtime.delivery.wheel import Wheel
 from realtime.dispatch import Dispatcher, Front
+from realtime.drain import Drain
+from realtime.fleet import Fleet, Member, Vitals
 from realtime.history import History
+from realtime.migration import Migration
+from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
 from realtime.plan import Planner
+from realtime.presence import Presence
 from realtime.publish import Publisher
+from realtime.revisions import Revisions
+from realtime.revocations import Revocations
 from realtime.routes import Routes
+from realtime.serving import Serving
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable
+
     from realtime.config import Settings
+    from realtime.control import Data
 
 _BLOCKED_READ_S = 3.0
 _CONNECTIONS = 64
@@ -41,29 +60,46 @@ class Service:
     `asgi` is the application; its lifespan starts and stops the service. `quart` may be given more pages.
     """
 
-    def __init__(self, settings: Settings, redis_url: str) -> None:
-        """Put the parts together; nothing runs before `start`.
+    def __init__(self, settings: Settings, redis_url: str, member: Member | None = None) -> None:
+        """Put the parts together; nothing runs before `start`. `member` says which worker of which gateway this is.
 
         Raises:
             ConfigError: the settings can't be used.
         """
+        self.member = member or Member(gateway_id(), 1)
         self.credentials = Credentials(settings, resolve_secret(settings))
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
-        self._hub = Hub(Wheel())
+        wheel = Wheel()
+        self._hub = Hub(wheel)
         self._follower = _follower(settings, Log(self._redis, _limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
-        offers = Offers(settings)
-        channel = Channel(self._follower, Replays(self._follower), self._hub)
+        self._drain = Drain(self._hub, settings.server.drain, settings.sse.retry)
+        presence = Presence()
+        self._offers = Offers(settings)
+        self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
+        connections = Connections(self._control, self.member, self._hub, presence)
+        moves = Moves(self._offers, connections.farewell)
+        self._migration = Migration(self._offers, moves, self._hub, presence)
+        self.revisions = Revisions(self._control, settings.policy, self._offers.catalogue, self._offers.adopt)
+        self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
+        self.credentials.revoked = self._revocations
+        self._fleet = Fleet(self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions)
+        self._control.on(PREVIEWED, self._preview)
+        self._control.on(DRAINED, self._drained)
+        planner = Planner(settings, Serving(self._offers, moves), self.credentials, self._follower)
+        channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
         dispatcher = Dispatcher(
-            offers.transports,
-            Attacher(self.credentials, Planner(settings, offers, self.credentials, self._follower), channel),
+            self._offers.transports,
+            Attacher(self.credentials, planner, channel),
             Publisher(self._follower.log, settings.history.max_event_bytes),
             self.credentials,
             self._follower,
         )
-        negotiator = Negotiator(settings, offers, self.credentials, self._follower)
-        Routes(settings, self.credentials, negotiator, History(self._follower)).register(self.quart)
+        negotiator = Negotiator(settings, self._offers, self.credentials, self._follower)
+        Routes(settings, self.credentials, negotiator, History(self._follower), self._drain).register(self.quart)
+        self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
+        Api(self.desk, self.credentials).register(self.quart)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
         self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins))
@@ -75,7 +111,15 @@ class Service:
             ConfigError: Redis does not answer, is too old, or would evict history.
         """
         await check(self._redis)
-        self._running = [asyncio.create_task(self._follower.run())]
+        parts = (
+            self._follower,
+            self._control.follower,
+            self.revisions,
+            self._revocations,
+            self._migration,
+            self._fleet,
+        )
+        self._running = [asyncio.create_task(part.run()) for part in parts]
         if self.credentials.fetches_keys:
             self._running.append(asyncio.create_task(self._refresh_keys()))
 
@@ -87,22 +131,39 @@ class Service:
 
     @property
     def is_ready(self) -> bool:
-        """Whether clients may be sent here: the window is filled."""
-        return self._follower.filled
+        """Whether clients may be sent here: the window is filled, and the policy in force is known."""
+        return self._follower.filled and self.revisions.is_loaded and not self._drain.has_begun
+
+    def _preview(self, data: Data) -> Awaitable[object]:
+        policy = compiled(parse(data["policy"]), self._offers.catalogue, tolerant=True)
+        return self._migration.preview(policy)
+
+    def _drained(self, data: Data) -> None:
+        if data["gateway"] == self.member.gateway:
+            self._drain.begin()
 
     def close_answers(self) -> None:
         """End every stream and every held answer, and begin none; their clients come back with their cursors."""
         self._hub.close()
+        self._control.hub.close()
 
     async def stop(self) -> None:
         """End everything."""
         self.close_answers()
-        for task in self._running:
+        running, self._running = self._running, []
+        for task in running:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
+        if running:  # in a task of its own: ours may be one that was cancelled, and then asks Redis nothing more
+            await asyncio.create_task(self._fleet.stop())
         self._hub.wheel.stop()
         await self._redis.aclose()
+
+
+def gateway_id() -> str:
+    """Make the name of a gateway: its host's, and a part that tells this start from all others."""
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
 def _limits(settings: Settings) -> Limits:

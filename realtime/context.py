@@ -32,11 +32,11 @@ def described(
     )
 
 
-def sealed(credential: Credential, supported: tuple[str, ...]) -> Context:
-    """Return what the ticket holds; who comes without one that says so is taken to support `supported`."""
+def sealed(credential: Credential) -> Context:
+    """Return what the credential tells: a ticket what was negotiated, any other nothing of what the client can do."""
     ticket = credential.ticket
     if ticket is None:
-        return described(credential.identity, {}, supported)
+        return described(credential.identity, {}, None)
     now_ms = time.time_ns() // 1_000_000
     failed = (name for name, until_ms in ticket.failed.items() if until_ms > now_ms)
-    return described(credential.identity, ticket.client, ticket.transports or supported, failed)
+    return described(credential.identity, ticket.client, ticket.transports, failed)

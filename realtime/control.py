@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -119,7 +120,7 @@ class Control:
             _log.exception("control event failed", event_type=entry.event)
             return
         if "ask" in data:
-            self._start(self._answer(data["ask"], answer))
+            self._start(self._answer(str(data["ask"]), answer))
 
     # Saying, asking
 
@@ -151,6 +152,8 @@ class Control:
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     async def _answer(self, ask: str, answer: object) -> None:
+        if isawaitable(answer):
+            answer = await answer
         answers = _answers_key(ask)
         push = ("RPUSH", answers, msgspec.json.encode(answer))
         await self.log.transact((push, ("PEXPIRE", answers, _ANSWERS_LIVE_MS)))

@@ -16,13 +16,14 @@ from typing import TYPE_CHECKING, Any, Final
 from policies.decide import decide
 from realtime.errors import NoTransport
 from realtime.moves import NO_TRANSPORT, POLICY_CHANGED
+from realtime.serving import first
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from policies.decide import Context, Decision
     from policies.policy import Policy
-    from realtime.delivery.attachment import Attachment
+    from realtime.delivery.attachment import Attachment, Plan
     from realtime.delivery.hub import Hub
     from realtime.moves import Moves
     from realtime.offers import Offers
@@ -59,9 +60,10 @@ class Migration:
         """Move an attachment if its decision is another one now; else take on the parameters of the policy."""
         if attachment.plan.terms.public or attachment.is_over:
             return
-        decision = self._decision(attachment.plan.context)
+        plan = attachment.plan
+        decision = self._decision(plan.context)
         offer = decision.offer(attachment.transport.name) if decision else None
-        if decision is None or offer is None or decision.first != attachment.plan.first:
+        if decision is None or offer is None or first(decision, plan.among) != plan.first:
             self._move(attachment, decision)
         elif attachment.stays_open:
             attachment.pace(offer.parameters.get("heartbeat_ms", 0), offer.parameters.get("min_interval_ms", 0))
@@ -75,7 +77,8 @@ class Migration:
     def _move(self, attachment: Attachment, decision: Decision | None) -> None:
         code = POLICY_CHANGED if decision else NO_TRANSPORT
         notice = self._moves.notice(attachment.plan.session, decision, code)
-        attachment.plan = attachment.plan._replace(first=(decision.first if decision else None) or "")
+        told = first(decision, attachment.plan.among) if decision else ""
+        attachment.plan = attachment.plan._replace(first=told)
         part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
         if notice is not None:
             attachment.leave(notice, self._hub.wheel.now_ms() + int(self._moves.within_ms * part))
@@ -84,21 +87,21 @@ class Migration:
         """Count whom a policy would move: connections, those moved, and from which transport to which."""
         moves: dict[str, Counter[str]] = {}
         connections = 0
-        for context, first in list(self._clients()):
+        for plan in list(self._plans()):
             connections += 1
             if connections % _SLICE == 0:
                 await asyncio.sleep(0)
-            decision = decide(policy, context)
-            if decision.first != first:
-                moves.setdefault(first, Counter())[decision.first or "none"] += 1
+            then = first(decide(policy, plan.context), plan.among)
+            if then != plan.first:
+                moves.setdefault(plan.first, Counter())[then or "none"] += 1
         moved = sum(sum(counts.values()) for counts in moves.values())
         return {"connections": connections, "moved": moved, "moves": {name: dict(moves[name]) for name in moves}}
 
-    def _clients(self) -> Iterator[tuple[Context, str]]:
+    def _plans(self) -> Iterator[Plan]:
         attached = {attachment.plan.session for attachment in self._hub.attachments}
         for attachment in self._hub.attachments:
             if not attachment.plan.terms.public:
-                yield attachment.plan.context, attachment.plan.first
+                yield attachment.plan
         for visit in self._presence.visits():
             if visit.session not in attached:
-                yield visit.plan.context, visit.plan.first
+                yield visit.plan

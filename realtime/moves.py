@@ -1,4 +1,4 @@
-"""Moves of clients to another transport: what they are told, that they are told it once, and until when they may stay."""
+"""Moves of clients to another transport: what they are told, once, and until when they may stay."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from realtime.auth.recent import Recent
 from realtime.delivery.attachment import control
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from policies.decide import Decision
     from realtime.auth import Ticket
     from realtime.channel.event import Control
@@ -22,9 +24,10 @@ NO_TRANSPORT: Final = "no-transport"
 class Moves:
     """Tells clients that their decision has changed, once a session, decision and worker."""
 
-    def __init__(self, offers: Offers) -> None:
-        """Tell by the policy in force."""
+    def __init__(self, offers: Offers, farewell: Callable[[str], Control | None]) -> None:
+        """Tell by the policy in force; `farewell` knows what a session is told that was sent away for good."""
         self._offers = offers
+        self.farewell = farewell
         self._told: Recent[bool] = Recent()
 
     @property

@@ -5,29 +5,25 @@ from __future__ import annotations
 import random
 import time
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 from realtime.channel.event import LARGEST
 from realtime.channel.reader import Start
-from realtime.context import sealed
 from realtime.delivery.attachment import NO_TICKET, Plan, control
-from realtime.errors import GaplessError, NoTransport, TransportNotOffered
-from realtime.moves import reason
+from realtime.errors import GaplessError
 from realtime.parameters import is_public, start, whole_number
 from transports.transport import Terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from policies.decide import Context, Decision
     from realtime.auth import Credential, Credentials, Identity
     from realtime.channel.event import Control, Cursor
     from realtime.channel.follower import Follower
     from realtime.config import Settings
-    from realtime.moves import Moves
-    from realtime.offers import Offers
     from realtime.request import Request
+    from realtime.serving import Serving
     from transports.transport import Transport
 
 _LIMIT = 500
@@ -39,34 +35,13 @@ _MUCH_LATER = 5
 """Who is sent away because the service can't serve comes back this many times later than after a lost stream."""
 
 
-class _Offered(NamedTuple):
-    """How a client is served: on which parameters, whether its answer stays open, and what that was decided on."""
-
-    parameters: Mapping[str, int]
-    stays_open: bool
-    context: Context
-    first: str
-    """The transport that the client was told to use first."""
-    decision: Decision
-
-
 class Planner:
     """Makes plans out of requests, the policy and the settings."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        offers: Offers,
-        moves: Moves,
-        credentials: Credentials,
-        follower: Follower,
-        farewell: Callable[[str], Control | None],
-    ) -> None:
-        """Plan by these; `farewell` tells what a session must be told that was sent away for good."""
+    def __init__(self, settings: Settings, serving: Serving, credentials: Credentials, follower: Follower) -> None:
+        """Plan by these."""
         self._settings = settings
-        self._offers = offers
-        self._moves = moves
-        self._farewell = farewell
+        self._serving = serving
         self._credentials = credentials
         self._follower = follower
 
@@ -75,19 +50,19 @@ class Planner:
 
         Raises:
             MalformedParameter: a parameter is not of its grammar.
-            NoTransport: nothing that the client supports is offered.
+            NoTransport: nothing that the client supports is served.
             TransportNotOffered: the policy offers others.
         """
-        offered = self._offered(transport, request, credential)
-        parameters = offered.parameters
-        terms = self._terms(transport, request, begin, parameters, stays_open=offered.stays_open)
+        served = self._serving.of(transport, request, credential)
+        parameters = served.parameters
+        terms = self._terms(transport, request, begin, parameters, stays_open=served.stays_open)
         hold_ms = self._hold(transport, request, terms, parameters)
         wait_ms = parameters.get("hold_ms", terms.next_poll_ms)
         by_ticket = credential.via == "query"
         once = by_ticket and not terms.stays_open
         limit = request.query.get("limit")
         plan = Plan(
-            session=_session(credential, by_ticket=by_ticket, stays_open=offered.stays_open),
+            session=_session(credential, by_ticket=by_ticket, stays_open=served.stays_open),
             terms=terms,
             replaceable=once,
             hold_ms=hold_ms,
@@ -96,14 +71,15 @@ class Planner:
             limit=_LIMIT if limit is None else whole_number("limit", limit, 1, _MOST_EVENTS),
             refusal=self.refusal(transport, request),
             renew=self._renewal(credential, wait_ms) if once and not terms.public else NO_TICKET,
-            context=offered.context,
-            first=offered.first,
+            context=served.context,
+            among=served.among,
+            first=served.first,
             jti=credential.identity.jti,
         )
-        if terms.public or begin == Start() and not terms.stays_open:
+        if terms.public or (begin == Start() and not terms.stays_open):
             return plan  # who asks for the tail only comes back at once, and is told then
         expires_in_ms = 0
-        notices = () if offered.stays_open else self._moved(credential, offered, plan.session)
+        notices = () if served.stays_open else self._serving.notices(served, credential, plan.session)
         if credential.identity.expires_ms is not None:
             if hold_ms:
                 expires_in_ms = _expires_in(credential.identity)
@@ -125,50 +101,6 @@ class Planner:
         from_now = begin == Start() and self._follower.filled
         given = self._follower.tail if from_now else begin.cursor
         return Terms(retry_ms=_jittered(self._settings.sse.retry * _MUCH_LATER, 0.5), given=given)
-
-    def _offered(self, transport: Transport, request: Request, credential: Credential) -> _Offered:
-        """Return how the policy has a client served that asks for a transport, and on what that was decided."""
-        takes_no_problem = transport.takes_no_problem(request.header("accept"))
-        context = sealed(credential, (transport.name, transport.moves_to))
-        decision = self._decide(context, transport, credential, takes_no_problem=takes_no_problem)
-        ticket, first = credential.ticket, decision.first
-        told = ticket.first if ticket is not None and ticket.first else first
-        if takes_no_problem and transport.moves_to:
-            name = transport.name if first == transport.name else transport.moves_to
-            offer = decision.offer(name)
-            parameters = offer.parameters if offer else self._offers.policy.parameters.get(name, {})
-            return _Offered(parameters, first == transport.name, context, first, decision)
-        offer = decision.offer(transport.name)
-        may_stay = not transport.stays_open and self._moves.is_graced(ticket)
-        if self._moves.is_due(ticket, decision) or (offer is None and not may_stay):
-            raise self._not_offered(transport, decision)
-        parameters = offer.parameters if offer else self._offers.policy.parameters.get(transport.name, {})
-        return _Offered(parameters, transport.stays_open, context, told, decision)
-
-    def _decide(
-        self, context: Context, transport: Transport, credential: Credential, *, takes_no_problem: bool
-    ) -> Decision:
-        try:
-            return self._offers.decide(context)
-        except NoTransport:
-            if takes_no_problem or (credential.ticket is not None and credential.ticket.transports is not None):
-                raise
-        raise self._not_offered(transport, self._offers.decide(context._replace(supported=None)))
-
-    def _not_offered(self, transport: Transport, decision: Decision) -> TransportNotOffered:
-        message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
-        return TransportNotOffered(message, decision=self._offers.wire(decision))
-
-    def _moved(self, credential: Credential, offered: _Offered, session: str) -> tuple[Control, ...]:
-        """Tell a client that comes with an older ticket to move; one that was sent away, to stop."""
-        farewell = self._farewell(session)
-        if farewell is not None:
-            return (farewell,)
-        if not self._moves.is_moved(credential.ticket, offered.decision):
-            return _NOTHING
-        code = reason(credential.ticket, self._offers.policy.revision)
-        notice = self._moves.notice(session, offered.decision, code)
-        return _NOTHING if notice is None else (notice,)
 
     def _terms(
         self,

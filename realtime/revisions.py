@@ -25,7 +25,7 @@ from realtime.control import key
 from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from policies.document import Document
     from policies.policy import Catalogue, Policy
@@ -123,8 +123,7 @@ class Revisions:
             LogUnavailable: Redis does not answer: perhaps it is in force.
         """
         compiled(document, self._catalogue)
-        if expected != self.current.number:
-            raise self._changed()
+        self.require(expected)
         before = self.document
         document = document.with_transports(self._catalogue)
         changes = differences(before.dump(), document.dump())
@@ -138,6 +137,15 @@ class Revisions:
             raise self._changed()
         self._enforce(revision)
         return revision
+
+    def require(self, expected: int) -> None:
+        """Check that a revision is the one in force.
+
+        Raises:
+            PreconditionFailed: it is not.
+        """
+        if expected != self.current.number:
+            raise self._changed()
 
     async def edit(self, change: Callable[[Document], Document], by: str, reason: str) -> Revision:
         """Save what `change` makes of the document in force, whoever else changes it at the same time.
@@ -197,7 +205,7 @@ class Revisions:
         )
 
 
-def _revision(raw: tuple[bytes, Mapping[bytes, bytes]] | list[Any]) -> Revision:
+def _revision(raw: tuple[bytes, Any]) -> Revision:
+    """Read an entry of the stream; its fields come as a mapping, or flat where it was read by a plain command."""
     _, fields = raw
-    body = fields[b"r"] if isinstance(fields, dict) else fields[1]
-    return msgspec.json.decode(body, type=Revision)
+    return msgspec.json.decode(fields[b"r"] if isinstance(fields, dict) else fields[1], type=Revision)

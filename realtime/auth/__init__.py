@@ -9,8 +9,8 @@
 """
 
 from realtime.auth.credentials import Credential, Credentials
-from realtime.auth.identity import Identity
+from realtime.auth.identity import Identity, somebody
 from realtime.auth.keys import KeyUnknown
 from realtime.auth.tickets import Ticket
 
-__all__ = ["Credential", "Credentials", "Identity", "KeyUnknown", "Ticket"]
+__all__ = ["Credential", "Credentials", "Identity", "KeyUnknown", "Ticket", "somebody"]

@@ -57,6 +57,7 @@ class ServerSettings(Section):
     port: Annotated[Count, counted(0, 65535)] = 8000
     workers: Annotated[Count, counted(1, 1024)] = 1
     keep_alive: Annotated[Milliseconds, lasting("1s", "1h")] = 75 * SECOND
+    drain: Annotated[Milliseconds, lasting("0s", "1h")] = 10 * SECOND
 
 
 class RedisSettings(Section):

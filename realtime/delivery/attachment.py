@@ -95,6 +95,8 @@ class Plan(NamedTuple):
     """Makes the new ticket that an answer carries, when one is due."""
     context: Context = Context()
     """What the policy decided on, for when it changes."""
+    among: tuple[str, ...] | None = None
+    """What it can do, where it did not say so itself."""
     first: str = ""
     """The transport that the client was told to use first."""
     jti: str | None = None

@@ -1,0 +1,175 @@
+"""The bodies of the admin API, and how its answers are put (PROTOCOL §4, Admin)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+
+from realtime.channel.event import check_name, timestamp
+from realtime.errors import InvalidField
+from realtime.negotiate import Proposal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from admin.desk import Explanation, Gateway, Preview
+    from realtime.revisions import Revision
+    from realtime.revocations import Revocation
+
+_LONGEST_REASON = 500
+Reason = Annotated[StrictStr, Field(max_length=_LONGEST_REASON)]
+Name = Annotated[StrictStr, AfterValidator(check_name)]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PolicyBody(_Body):
+    """A policy, and why."""
+
+    policy: dict[str, Any]
+    reason: Reason = ""
+
+
+class PreviewBody(_Body):
+    """A policy that may come."""
+
+    policy: dict[str, Any]
+
+
+class SwitchBody(_Body):
+    """A transport's switch."""
+
+    enabled: StrictBool
+    reason: Reason = ""
+
+
+class WeightsBody(_Body):
+    """The weights of a rollout's arms, in percent."""
+
+    weights: Annotated[dict[StrictStr, StrictInt | Annotated[float, Field(strict=True)]], Field(min_length=1)]
+    reason: Reason = ""
+
+
+class ReasonBody(_Body):
+    """Why."""
+
+    reason: Reason = ""
+
+
+class ExplainBody(Proposal):
+    """A negotiation, and who would be negotiating."""
+
+    sub: Name | None = None
+    roles: Annotated[tuple[Name, ...], Field(max_length=64)] = ()
+    channel: Name = "main"
+
+
+class RevocationBody(_Body):
+    """Whom to refuse: a subject or a token by its id, until when (RFC 3339, or unix milliseconds; for good without)."""
+
+    sub: Name | None = None
+    jti: Annotated[StrictStr, Field(min_length=1, max_length=255)] | None = None
+    until: StrictStr | StrictInt | None = None
+    reason: Reason = ""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> RevocationBody:
+        if (self.sub is None) == (self.jti is None):
+            raise ValueError("either sub or jti is expected")
+        return self
+
+
+def until_ms(until: str | int | None) -> int | None:
+    """Read a time as unix milliseconds.
+
+    Raises:
+        InvalidField: it is none.
+    """
+    if until is None or isinstance(until, int):
+        return until
+    try:
+        moment = datetime.fromisoformat(until)
+    except ValueError:
+        raise InvalidField(
+            "until: a time such as 2026-12-24T18:00:00Z, or unix milliseconds, is expected", field="until"
+        ) from None
+    return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def time_of(ms: int | None) -> str | None:
+    """Write unix milliseconds as RFC 3339."""
+    return None if ms is None else timestamp(ms).decode()
+
+
+def policy_body(revision: Revision, *, stale: bool) -> dict[str, Any]:
+    """Put the policy in force. `stale`: Redis does not answer, and there may be a newer one."""
+    return {**_revision_head(revision), "policy": revision.policy, "stale": stale}
+
+
+def revision_body(revision: Revision) -> dict[str, Any]:
+    """Put one revision: who, when, why, and what became different."""
+    changes = [change._asdict() for change in revision.changes]
+    return {**_revision_head(revision), "changes": changes, "policy": revision.policy}
+
+
+def _revision_head(revision: Revision) -> dict[str, Any]:
+    return {
+        "revision": revision.number,
+        "updated_by": revision.by,
+        "updated_at": time_of(revision.at),
+        "reason": revision.reason,
+    }
+
+
+def preview_body(preview: Preview) -> dict[str, Any]:
+    """Put whom a policy would move."""
+    return preview._asdict()
+
+
+def explanation_body(explanation: Explanation) -> dict[str, Any]:
+    """Put a decision and its steps."""
+    return {"decision": explanation.wire, "steps": explanation.steps}
+
+
+def revocation_body(revocation: Revocation) -> dict[str, Any]:
+    """Put one revocation."""
+    return {
+        revocation.kind: revocation.name,
+        "until": time_of(revocation.until),
+        "reason": revocation.reason,
+        "revoked_by": revocation.by,
+        "revoked_at": time_of(revocation.at),
+    }
+
+
+def gateway_body(gateway: Gateway) -> dict[str, Any]:
+    """Put one gateway and its workers."""
+    first = gateway.workers[0]
+    return {
+        "id": gateway.id,
+        "version": first.version,
+        "started_at": time_of(min(worker.started for worker in gateway.workers)),
+        "ready": gateway.is_ready,
+        "draining": gateway.is_draining,
+        "connections": gateway.connections,
+        "workers": [_worker_body(worker) for worker in gateway.workers],
+    }
+
+
+def _worker_body(sample: Any) -> Mapping[str, Any]:  # noqa: ANN401 - a sample, read by its fields
+    return {
+        "worker": sample.worker,
+        "revision": sample.revision,
+        "ready": sample.ready,
+        "draining": sample.draining,
+        "connections": sample.connections,
+        "deliveries": sample.deliveries,
+        "latency_ms": {
+            name: dict(zip(("p50", "p95", "max"), ms, strict=True)) for name, ms in sample.latency_ms.items()
+        },
+        "lag_ms": sample.lag_ms,
+    }
