@@ -35,9 +35,9 @@ class Moves:
         """Over how long a move is spread."""
         return self._offers.policy.move_within_ms
 
-    def is_moved(self, ticket: Ticket | None, decision: Decision) -> bool:
-        """Tell whether a client's ticket was made for another first transport than it is to use now."""
-        return ticket is not None and ticket.first not in {"", decision.first}
+    def is_moved(self, ticket: Ticket | None, transport: str, decision: Decision) -> bool:
+        """Tell whether a client's ticket was made for another first transport than the one to use now, and use it."""
+        return ticket is not None and ticket.first not in {"", decision.first} and transport != decision.first
 
     def is_graced(self, ticket: Ticket | None) -> bool:
         """Tell whether a client whose ticket is older than the policy may stay where it is for a while."""
@@ -45,11 +45,11 @@ class Moves:
             return False
         return time.time_ns() // 1_000_000 < self._offers.made_ms + self.within_ms
 
-    def is_due(self, ticket: Ticket | None, decision: Decision) -> bool:
-        """Tell whether a client had its time to move. A fallback's end moves nobody by force."""
-        if ticket is None or not self.is_moved(ticket, decision) or ticket.revision >= self._offers.policy.revision:
+    def is_due(self, ticket: Ticket | None, transport: str, decision: Decision) -> bool:
+        """Tell whether a client had its time to leave where it was sent. A fallback's end moves nobody by force."""
+        if ticket is None or not self.is_moved(ticket, transport, decision) or transport != ticket.first:
             return False
-        return not self.is_graced(ticket)
+        return ticket.revision < self._offers.policy.revision and not self.is_graced(ticket)
 
     def notice(self, session: str, decision: Decision | None, code: str) -> Control | None:
         """Make the control event that tells a session to move; `None` when it was told the same already."""

@@ -31,6 +31,8 @@ class Served(NamedTuple):
     first: str
     """The transport that it was told to use first, or is to use first by itself."""
     decision: Decision
+    is_moved: bool = False
+    """Whether it comes with a ticket that told it something else, and has not heeded what changed."""
 
 
 class Serving:
@@ -54,14 +56,15 @@ class Serving:
         if transport.moves_to and transport.takes_no_problem(request.header("accept")):
             return self._as_told(transport, context, among, decision)
         ticket = credential.ticket
-        told = ticket.first if ticket is not None and ticket.first else first(decision, among)
+        is_moved = self._moves.is_moved(ticket, transport.name, decision)
+        told = ticket.first if ticket is not None and is_moved else first(decision, among)
         offer = decision.offer(transport.name)
         may_stay = not transport.stays_open and self._moves.is_graced(ticket)
-        if self._moves.is_due(ticket, decision) or (offer is None and not may_stay):
+        if self._moves.is_due(ticket, transport.name, decision) or (offer is None and not may_stay):
             message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
             raise TransportNotOffered(message, decision=self._offers.wire(decision))
         parameters = offer.parameters if offer else self._offers.policy.parameters[transport.name]
-        return Served(parameters, transport.stays_open, context, among, told, decision)
+        return Served(parameters, transport.stays_open, context, among, told, decision, is_moved=is_moved)
 
     def _as_told(
         self, transport: Transport, context: Context, among: tuple[str, ...] | None, decision: Decision
@@ -78,7 +81,7 @@ class Serving:
         farewell = self._moves.farewell(session)
         if farewell is not None:
             return (farewell,)
-        if not self._moves.is_moved(credential.ticket, served.decision):
+        if not served.is_moved:
             return ()
         code = reason(credential.ticket, self._offers.policy.revision)
         notice = self._moves.notice(session, served.decision, code)
