@@ -48,7 +48,7 @@ _WINDOW_BYTES: Final = 16 * 1024 * 1024
 _ANSWERS_LIVE_MS: Final = 10_000
 _PATIENCE_S: Final = 1.0
 _LOOK_AGAIN_S: Final = 0.01
-_BASE: Final = "{gapless:control}:"
+BASE: Final = "{gapless:control}:"
 
 _log = structlog.get_logger("gapless.control")
 
@@ -171,7 +171,7 @@ class Control:
 
 def key(name: str) -> str:
     """Name a key of state that is kept beside the control log, in the same slot of a cluster."""
-    return f"{_BASE}{name}"
+    return f"{BASE}{name}"
 
 
 def _answers_key(ask: str) -> str:

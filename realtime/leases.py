@@ -1,0 +1,143 @@
+"""Leases of streams: how many a user or an address has open, counted over all gateways, in Redis.
+
+A crash releases what it held by itself (``leases.lua``). While Redis is away each worker counts its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import Counter
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from realtime.channel.log import unavailable
+from realtime.control import BASE, key
+from realtime.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from redis.asyncio import Redis
+
+    from realtime.channel.log import Command
+    from realtime.fleet import Member
+
+ALIVE_MS: Final = 5_000
+"""How long a worker counts as alive after it last said so."""
+_TOGETHER: Final = 500
+
+_log = structlog.get_logger("gapless.limits")
+
+
+class Lease(NamedTuple):
+    """One stream of one holder, as long as it is open."""
+
+    holder: str
+    """Whose: a user's or an address's key."""
+    stream: str
+    token: str
+    replaces: tuple[str, str] | None = None
+    """The stream whose place it took, and the member that has it."""
+
+
+class Leases:
+    """What this worker holds."""
+
+    def __init__(self, redis: Redis, member: Member) -> None:
+        """Count for a worker."""
+        self._redis = redis
+        self._member = f"{member.gateway}.{member.worker}"
+        self._held: Counter[str] = Counter()
+        self._released: list[Lease] = []
+        self._releasing: asyncio.Task[None] | None = None
+
+    def renewal(self) -> Command:
+        """Return the command that keeps all leases of this worker."""
+        return ("SET", key(f"alive {self._member}"), "1", "PX", ALIVE_MS)
+
+    def is_here(self, member: str) -> bool:
+        """Tell whether a member is this worker."""
+        return member == self._member
+
+    async def take(self, holder: str, stream: str, most: int, *, replace: bool) -> Lease | None:
+        """Take a lease; `None` when `most` others are open. With `replace`, the oldest of those goes instead."""
+        token = secrets.token_urlsafe(9)
+        arguments = (BASE, self._member, stream, token, most, int(replace), ALIVE_MS)
+        try:
+            taken, *oldest = await self._call("take", key(f"streams {holder}"), *arguments)
+        except LogUnavailable:
+            return self._take_alone(holder, stream, token, most)
+        if not taken:
+            return None
+        self._held[holder] += 1
+        replaces = (oldest[0].decode(), oldest[1].decode()) if oldest else None
+        return Lease(holder, stream, token, replaces)
+
+    def _take_alone(self, holder: str, stream: str, token: str, most: int) -> Lease | None:
+        if self._held[holder] >= most:
+            return None
+        self._held[holder] += 1
+        return Lease(holder, stream, token)
+
+    def release(self, lease: Lease) -> None:
+        """Let a lease go; Redis is told a moment later, of many together."""
+        self._held[lease.holder] -= 1
+        if self._held[lease.holder] <= 0:
+            del self._held[lease.holder]
+        self._released.append(lease)
+        if self._releasing is None:
+            self._releasing = asyncio.get_running_loop().create_task(self._release())
+
+    async def _release(self) -> None:
+        await asyncio.sleep(0)
+        try:
+            while self._released:
+                batch, self._released = self._released[:_TOGETHER], self._released[_TOGETHER:]
+                await self._tell(batch)
+        except LogUnavailable as error:  # what is not released is given back with the worker's life
+            _log.info("leases not released", count=len(self._released), reason=error.detail)
+            self._released.clear()
+        finally:
+            self._releasing = None
+
+    async def stop(self) -> None:
+        """Tell Redis of all that was let go."""
+        if self._releasing is not None:
+            await self._releasing
+
+    async def _tell(self, leases: Sequence[Lease]) -> None:
+        pipe = self._redis.pipeline(transaction=False)
+        for lease in leases:
+            pipe.execute_command(
+                "FCALL", "gapless_leases_1_release", 1, key(f"streams {lease.holder}"), lease.stream, lease.token
+            )
+        try:
+            await pipe.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise unavailable(error) from error
+
+    async def _call(self, name: str, *arguments: object) -> list[bytes]:
+        command = ("FCALL", f"gapless_leases_1_{name}", 1, *arguments)
+        try:
+            try:
+                found: list[bytes] = await self._redis.execute_command(*command)
+            except ResponseError as error:
+                if "function not found" not in str(error).lower():
+                    raise
+                await self._load()
+                found = await self._redis.execute_command(*command)
+        except (RedisError, OSError, TimeoutError) as error:
+            raise unavailable(error) from error
+        return found
+
+    async def _load(self) -> None:
+        code = files("realtime").joinpath("leases.lua").read_text()
+        try:
+            await self._redis.function_load(code)
+        except ResponseError as error:
+            if "already exists" not in str(error):
+                raise
