@@ -64,7 +64,7 @@ clean: ## remove .venv and every cache (data in .gapless stays)
 
 # What the tests use and PyPI does not have.
 system:
-	@$(SETUP) system redis-server chromium curl
+	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby
 
 $(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
 	@$(SETUP) venv $(VENV)
