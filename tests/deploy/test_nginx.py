@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 CROWD = 500
-HANDFUL = 10
+HANDFUL = 5
 HEARTBEAT_S = 0.2
 BUFFERED = {"proxy_buffering off;": "proxy_buffering on; proxy_ignore_headers X-Accel-Buffering;"}
 
@@ -85,7 +85,7 @@ async def test_a_stream_arrives_as_it_is_written(service: Gateway, http: httpx2.
         assert (await one.next()).event == "connection.established"
         for _ in range(3):
             (published,) = await service.publish({"scope": "user:42"})
-            while (message := await one.next(2)).event == "heartbeat.sent":
+            while (message := await one.next(5)).event == "heartbeat.sent":
                 pass
             assert message.last_event_id == published
 
@@ -175,12 +175,15 @@ async def test_a_crowd_reaches_the_service_as_a_handful(
     ids = await service.publish({"scope": scope}, {"scope": scope})
     target = f"{path}?audience=public&scopes={scope}&{'since_id' if path == HISTORY else 'cursor'}={ids[0]}"
     before = len(front.lines(path))
+    clock = asyncio.get_running_loop().time
+    begun = clock()
     answers = await asyncio.gather(*(http.get(target) for _ in range(CROWD)))
+    seconds = clock() - begun
     assert {answer.status_code for answer in answers} == {200}
     assert len({answer.content for answer in answers}) == 1
     assert [one["id"] for one in answers[0].json()["events"]] == [ids[1]]
     asked = [line for line in (await front.logged(before + CROWD, path))[before:] if line.upstream != "-"]
-    assert 1 <= len(asked) <= HANDFUL, asked
+    assert 1 <= len(asked) <= HANDFUL + seconds, "one a second, and whoever came just as it had passed"
 
 
 async def test_a_second_later_a_shared_answer_is_a_new_one(service: Gateway, http: httpx2.AsyncClient) -> None:
@@ -195,7 +198,7 @@ async def test_a_second_later_a_shared_answer_is_a_new_one(service: Gateway, htt
         events[:] = [one["id"] for one in (await http.get(target)).json()["events"]]
         return events != []
 
-    await until(arrives, 5)
+    await until(arrives)
     assert events == [second]
 
 
@@ -217,7 +220,7 @@ async def test_a_conditional_poll_of_the_crowd_is_304_and_says_when_to_come_agai
         answer = await http.get(target, headers={"If-None-Match": etag})
         return answer.status_code == 200 and [one["id"] for one in answer.json()["events"]] == [second]
 
-    await until(arrives, 5)
+    await until(arrives)
 
 
 async def test_a_poll_with_a_credential_has_the_services_own_304(service: Gateway, http: httpx2.AsyncClient) -> None:
