@@ -25,7 +25,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lock bench format clean system
+.PHONY: help setup run test check lock bench format clean runtime system
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -62,9 +62,13 @@ clean: ## remove .venv and every cache (data in .gapless stays)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# All that a server needs, for deploy/gapless.service: who starts it may not write here, so it is compiled now.
+runtime: $(RUNTIME)
+	@$(BIN)/python -m compileall -q $(VENV)/lib realtime transports policies admin
+
 # What the tests use and PyPI does not have.
 system:
-	@$(SETUP) system redis-server chromium curl
+	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby
 
 $(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
 	@$(SETUP) venv $(VENV)

@@ -2,7 +2,8 @@
 # What pip and uv can't do: find a fitting Python and, on Debian and as root, install what is missing from its packages.
 #
 #   setup.sh venv FOLDER        make a virtual environment; $PYTHON names the interpreter, else one is looked for
-#   setup.sh system COMMAND...  see that these commands exist; each is also the name of its Debian package
+#   setup.sh system COMMAND...  see that these commands exist; each is also the name of its Debian package, unless that
+#                               follows it: COMMAND=PACKAGE
 set -euo pipefail
 
 readonly FITS='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -61,8 +62,9 @@ make_venv() {
 
 need_system() {
   local command missing=()
+  PATH="$PATH:/usr/sbin" # where servers are, and not everybody looks
   for command in "$@"; do
-    command -v "$command" >/dev/null || missing+=("$command")
+    command -v "${command%=*}" >/dev/null || missing+=("${command#*=}")
   done
   [ ${#missing[@]} -gt 0 ] || return 0
   if can_install; then

@@ -63,7 +63,7 @@ class Page:
 
 def pages() -> list[Page]:
     """Read all pages."""
-    files = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")]
+    files = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "deploy/README.md")]
     return [_page(file) for file in (*files, *sorted((ROOT / "docs").glob("*.md")))]
 
 

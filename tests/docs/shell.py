@@ -1,4 +1,4 @@
-"""Shell blocks, run as a reader runs them: one after another, in a shell that keeps its variables.
+"""Shell blocks and programs, run as a reader runs them: one after another, in a shell that keeps its variables.
 
 What a reader ends with Ctrl-C is ended here: ``curl -N`` and ``gapless tail`` after some lines, ``gapless serve`` once
 it listens. Addresses of the documentation become those of the test.
@@ -21,6 +21,7 @@ _WATCH_S = 20
 _LINES = 9
 """Of a stream: the delay, and the first two events."""
 _LONGEST_S = 60
+_INTERPRETERS = {"python": f'"{sys.executable}" -', "php": "php", "ruby": "ruby -W"}
 
 # `set -a` exports what is assigned, so that it can be kept; settings of the service are each block's own.
 _BEFORE = f"""
@@ -66,9 +67,10 @@ class Shell:
     """What stands in the documentation → what stands for it in the test."""
 
     def run(self, block: Block) -> str:
-        """Run a block of shell or Python; return what it wrote to standard output."""
-        if block.language == "python":
-            return self._run(f'[ ! -e "$KEPT" ] || . "$KEPT"; exec "{sys.executable}" -', block, self.local(block.code))
+        """Run a block of shell, or of a language that is read from standard input; return what it wrote."""
+        if block.language in _INTERPRETERS:
+            start = f'[ ! -e "$KEPT" ] || . "$KEPT"; exec {_INTERPRETERS[block.language]}'
+            return self._run(start, block, self.local(block.code))
         return self._run(_BEFORE + self.local(block.code), block, "")
 
     def local(self, code: str) -> str:

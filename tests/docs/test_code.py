@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from tests.docs.shell import Shell
 
 CHROMIUM = "/usr/bin/chromium"
-RUN = {"sh", "python"}
+RUN = {"sh", "python", "php", "ruby"}
 READ = {"toml", "json", "js"}
 SHOWN = {"", "http", "mermaid", "text"}
 """What is no code: output, messages, drawings."""
@@ -34,7 +35,7 @@ def blocks(*languages: str) -> list[Block]:
 
 
 @pytest.mark.parametrize("name", [one.name for one in pages() if one.in_language(*RUN)])
-def test_shell_and_python_run_from_the_top_of_a_page_to_its_end(name: str, shell: Shell) -> None:
+def test_shell_and_programs_run_from_the_top_of_a_page_to_its_end(name: str, shell: Shell) -> None:
     for block in page(name).in_language(*RUN):
         said = shell.run(block)
         if "curl -N" in block.code:
@@ -87,4 +88,15 @@ def test_what_is_not_run_says_why() -> None:
 
 def test_these_blocks_are_not_run() -> None:
     found = {(block.page, block.code.split("\n", 1)[0]) for one in pages() for block in one.blocks if block.reason}
-    assert found == {("README.md", "make run"), ("docs/operations.md", "upstream gapless {")}
+    assert found == {
+        ("README.md", "make run"),
+        ("deploy/README.md", "make -C /opt/gapless runtime"),
+        ("deploy/README.md", "install -m 644 /opt/gapless/deploy/nginx.conf /etc/nginx/conf.d/gapless.conf"),
+        ("deploy/README.md", "docker build --file deploy/Dockerfile --tag gapless:0.1.0 ."),
+    }
+
+
+def test_shell_that_is_not_run_is_shell_at_least() -> None:
+    for block in (block for one in pages() for block in one.blocks if block.reason):
+        assert block.language == "sh", block.place
+        subprocess.run(["bash", "-n"], input=block.code, text=True, check=True)
