@@ -17,7 +17,8 @@ from policies.policy import compiled
 from realtime.attach import Attacher, Channel
 from realtime.auth import Credentials
 from realtime.channel.follower import Follower
-from realtime.channel.log import Limits, Log
+from realtime.channel.log import Limits as HistoryLimits
+from realtime.channel.log import Log
 from realtime.channel.reader import Replays
 from realtime.channel.window import Window
 from realtime.config import resolve_secret
@@ -31,13 +32,17 @@ from realtime.dispatch import Dispatcher, Front
 from realtime.drain import Drain
 from realtime.fleet import Fleet, Member, Vitals
 from realtime.history import History
+from realtime.leases import Leases
+from realtime.limits import Limits
 from realtime.migration import Migration
 from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
+from realtime.peer import Proxies
 from realtime.plan import Planner
 from realtime.presence import Presence
 from realtime.publish import Publisher
+from realtime.rates import Rates
 from realtime.revisions import Revisions
 from realtime.revocations import Revocations
 from realtime.routes import Routes
@@ -72,7 +77,7 @@ class Service:
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
         self._hub = Hub(wheel)
-        self._follower = _follower(settings, Log(self._redis, _limits(settings)), redis_url, self._hub)
+        self._follower = _follower(settings, Log(self._redis, _history_limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
         self._drain = Drain(self._hub, settings.server.drain, settings.sse.retry)
         presence = Presence()
@@ -84,25 +89,32 @@ class Service:
         self.revisions = Revisions(self._control, settings.policy, self._offers.catalogue, self._offers.adopt)
         self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
         self.credentials.revoked = self._revocations
-        self._fleet = Fleet(self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions)
+        leases = Leases(self._redis, self.member)
+        self._leases = leases
+        self._fleet = Fleet(
+            self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions, leases.renewal
+        )
         self._control.on(PREVIEWED, self._preview)
         self._control.on(DRAINED, self._drained)
         planner = Planner(settings, Serving(self._offers, moves), self.credentials, self._follower)
         channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
+        rates = Rates(settings.limits, self._redis)
+        self.credentials.failed = rates.failed
         dispatcher = Dispatcher(
             self._offers.transports,
-            Attacher(self.credentials, planner, channel),
+            Attacher(self.credentials, planner, Limits(settings, leases, self._control, self._hub), channel),
             Publisher(self._follower.log, settings.history.max_event_bytes),
             self.credentials,
+            rates,
             self._follower,
         )
         negotiator = Negotiator(settings, self._offers, self.credentials, self._follower)
-        Routes(settings, self.credentials, negotiator, History(self._follower), self._drain).register(self.quart)
+        Routes(settings, self.credentials, negotiator, History(self._follower), self._drain, rates).register(self.quart)
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
-        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins))
+        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), Proxies(settings.server))
 
     async def start(self) -> None:
         """Begin to follow the log.
@@ -157,6 +169,7 @@ class Service:
                 await task
         if running:  # in a task of its own: ours may be one that was cancelled, and then asks Redis nothing more
             await asyncio.create_task(self._fleet.stop())
+            await asyncio.create_task(self._leases.stop())
         self._hub.wheel.stop()
         await self._redis.aclose()
 
@@ -166,9 +179,11 @@ def gateway_id() -> str:
     return f"{socket.gethostname()}-{secrets.token_hex(3)}"
 
 
-def _limits(settings: Settings) -> Limits:
+def _history_limits(settings: Settings) -> HistoryLimits:
     history = settings.history
-    return Limits(history.retention, history.scope_cap, history.topics_cap, history.max_bytes, history.idempotency)
+    return HistoryLimits(
+        history.retention, history.scope_cap, history.topics_cap, history.max_bytes, history.idempotency
+    )
 
 
 def _follower(settings: Settings, log: Log, redis_url: str, hub: Hub) -> Follower:

@@ -1,11 +1,13 @@
 """Attach a request to the channel: who asks, for what, from where, and on which terms.
 
-The way of the three hot ``GET``s (PROTOCOL §4), for every transport and every lane. Synchronous: whatever has to be
-waited for (the log, an unknown signing key) is waited for by the attachment, or before by the caller.
+The way of the three hot ``GET``s (PROTOCOL §4), for every transport and every lane. Synchronous but for a stream that
+is counted: whatever else has to be waited for (the log, an unknown signing key) is waited for by the attachment, or
+before by the caller.
 """
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.channel.reader import Reader, Start
@@ -14,11 +16,12 @@ from realtime.errors import Draining, GaplessError, LogUnavailable
 from realtime.parameters import is_public, start, visible
 
 if TYPE_CHECKING:
-    from realtime.auth import Credentials
+    from realtime.auth import Credential, Credentials
     from realtime.channel.follower import Follower
     from realtime.channel.reader import Replays
     from realtime.delivery.exchange import Exchange
     from realtime.delivery.hub import Hub
+    from realtime.limits import Limits
     from realtime.migration import Migration
     from realtime.plan import Planner
     from realtime.presence import Presence
@@ -39,26 +42,73 @@ class Channel(NamedTuple):
 class Attacher:
     """Makes attachments out of requests."""
 
-    def __init__(self, credentials: Credentials, planner: Planner, channel: Channel) -> None:
-        """Attach to one channel whoever is known, as planned."""
+    def __init__(self, credentials: Credentials, planner: Planner, limits: Limits, channel: Channel) -> None:
+        """Attach to one channel whoever is known, as planned, within limits."""
         self._credentials = credentials
         self._planner = planner
+        self._limits = limits
         self._channel = channel
+        self._admitting: set[asyncio.Task[None]] = set()
 
     def attach(self, transport: Transport, request: Request, exchange: Exchange) -> None:
         """Serve a request on an exchange, from here on until its end; refusals are written to it too."""
         try:
-            attachment = self._attachment(transport, request, exchange)
+            credential = self._credential(request)
+            attachment = self._attachment(transport, request, credential, exchange)
+            holders = self._limits.holders(credential, request) if attachment.stays_open else []
         except GaplessError as error:
-            write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
+            self._refuse(transport, request, exchange, error)
+            return
+        if holders:
+            task = asyncio.get_running_loop().create_task(
+                self._admit(transport, request, credential, attachment, holders)
+            )
+            self._admitting.add(task)
+            task.add_done_callback(self._admitting.discard)
         else:
-            attachment.start()
-            if attachment.stays_open:  # it may have come with a ticket from before the policy changed
-                self._channel.migration.consider(attachment)
+            self._start(attachment)
 
-    def _attachment(self, transport: Transport, request: Request, exchange: Exchange) -> Attachment:
-        public = is_public(request)
-        credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
+    async def _admit(
+        self,
+        transport: Transport,
+        request: Request,
+        credential: Credential,
+        attachment: Attachment,
+        holders: list[tuple[str, int]],
+    ) -> None:
+        """Start a stream if its user and address may have one more, else serve its client without one."""
+        exchange = attachment.exchange
+        try:
+            if not await self._limits.admit(attachment, holders) and not attachment.is_over:
+                attachment = self._attachment(transport, request, credential, exchange, streams=False)
+        except GaplessError as error:
+            if not attachment.is_over:
+                self._refuse(transport, request, exchange, error)
+        else:
+            self._start(attachment)
+
+    def _start(self, attachment: Attachment) -> None:
+        if attachment.is_over:  # its client went away meanwhile
+            return
+        attachment.start()
+        if attachment.stays_open:  # it may have come with a ticket from before the policy changed
+            self._channel.migration.consider(attachment)
+
+    def _refuse(self, transport: Transport, request: Request, exchange: Exchange, error: GaplessError) -> None:
+        write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
+
+    def _credential(self, request: Request) -> Credential:
+        return self._credentials.anonymous() if is_public(request) else self._credentials.authenticate(request)
+
+    def _attachment(
+        self,
+        transport: Transport,
+        request: Request,
+        credential: Credential,
+        exchange: Exchange,
+        *,
+        streams: bool = True,
+    ) -> Attachment:
         follower, replays, hub, presence, _ = self._channel
         if hub.is_closed:
             raise Draining("this gateway is going away: try again", headers={"Connection": "close"})
@@ -67,9 +117,11 @@ class Attacher:
         query = request.query
         seen = visible(credential.identity, query.get("scopes"), query.get("events"))
         begin = start(request, transport.resumes_by)
-        if public and begin == Start():
+        if begin == Start() and is_public(request):
             begin = Start(follower.window.newest(seen))
-        plan = self._planner.plan(transport, request, credential, begin)
+        plan = self._planner.plan(transport, request, credential, begin, streams=streams)
+        if plan.hold_ms:
+            self._limits.check_capacity()
         if not plan.terms.stays_open:
             presence.visited(transport.moves_to if transport.stays_open else transport.name, plan, begin.cursor)
         return Attachment(hub, Reader(follower, replays, seen, begin), transport, exchange, plan)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from realtime.auth import Credentials
     from realtime.channel.follower import Follower
     from realtime.delivery.asgi import Receive, Send
+    from realtime.peer import Proxies
     from realtime.publish import Publisher
+    from realtime.rates import Rates
     from realtime.request import Request
     from transports.transport import Answer, Transport
 
@@ -40,12 +42,13 @@ _log = structlog.get_logger("gapless.http")
 class Dispatcher:
     """Routes the hot endpoints past the framework."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it hands over to
         self,
         transports: Mapping[str, Transport],
         attacher: Attacher,
         publisher: Publisher,
         credentials: Credentials,
+        rates: Rates,
         follower: Follower,
     ) -> None:
         """Serve these transports and the publish endpoint."""
@@ -53,6 +56,7 @@ class Dispatcher:
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
+        self._rates = rates
         self._follower = follower
 
     def handles(self, scope: Scope) -> bool:
@@ -91,6 +95,7 @@ class Dispatcher:
 
     async def _publish(self, request: Request, receive: Receive) -> Answer:
         credential = await self._credentials.authenticate_fresh(request)
+        await self._rates.check("publish", credential.identity, request)
         return await self._publisher.publish(credential.identity, await _body(receive))
 
     async def _look_for_key(self, request: Request) -> None:
@@ -102,17 +107,19 @@ class Dispatcher:
 class Front:
     """The whole service as one ASGI application: cross-origin rules, the hot endpoints, then the framework."""
 
-    def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors) -> None:
-        """Serve the dispatcher before the framework."""
+    def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors, proxies: Proxies) -> None:
+        """Serve the dispatcher before the framework; `proxies` tell who is at the other end."""
         self._dispatcher = dispatcher
         self._application = cast("Application", framework)
         self._cors = cors
+        self._proxies = proxies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        self._proxies.apply(scope)
         origin = self._cors.allowed(scope)
         if origin is not None and is_preflight(scope):
             await self._cors.preflight(send, origin)

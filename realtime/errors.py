@@ -30,9 +30,13 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     │   └── EventTooLarge                event-too-large          index
     ├── InvalidField                 422 invalid-field            field, index
     ├── PreconditionRequired         428 precondition-required
+    ├── TooMany                      429                          Retry-After
+    │   ├── ConnectionLimit              connection-limit
+    │   └── RateLimited                  rate-limited
     └── Unavailable                  503                          Retry-After
         ├── LogUnavailable               log-unavailable
         ├── NoTransport                  no-transport
+        ├── AtCapacity                   at-capacity
         └── Draining                     draining
 
 Rules: `title` is fixed per class, `detail` says what was wrong and what to do, and neither ever
@@ -294,6 +298,27 @@ class PreconditionRequired(GaplessError):
     title = "The request must say which state it changes."
 
 
+class TooMany(GaplessError):
+    """More than is granted; come back after `Retry-After` (RFC 6585 §4; whole seconds, 1 unless given)."""
+
+    status = 429
+    default_headers = _RETRY_SOON
+
+
+class ConnectionLimit(TooMany):
+    """As many streams are open as this user or address may have."""
+
+    code = "connection-limit"
+    title = "Too many streams are open."
+
+
+class RateLimited(TooMany):
+    """Requests of this kind come faster than is granted."""
+
+    code = "rate-limited"
+    title = "Too many requests of this kind."
+
+
 class Unavailable(GaplessError):
     """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3; 1 unless given)."""
 
@@ -313,6 +338,13 @@ class NoTransport(Unavailable):
 
     code = "no-transport"
     title = "No transport is offered at the moment."
+
+
+class AtCapacity(Unavailable):
+    """This gateway serves as many clients as it may."""
+
+    code = "at-capacity"
+    title = "This gateway takes no more clients at the moment."
 
 
 class Draining(Unavailable):

@@ -17,10 +17,11 @@ import structlog
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from realtime.channel.event import Cursor
     from realtime.channel.follower import Follower
+    from realtime.channel.log import Command
     from realtime.control import Control, Data
     from realtime.delivery.hub import Hub
     from realtime.presence import Presence
@@ -112,9 +113,10 @@ class Vitals:
 class Fleet:
     """All workers, as they told."""
 
-    def __init__(self, control: Control, vitals: Vitals, revisions: Revisions) -> None:
-        """Hear of all, and tell of this one."""
+    def __init__(self, control: Control, vitals: Vitals, revisions: Revisions, renewal: Callable[[], Command]) -> None:
+        """Hear of all, and tell of this one; `renewal` is the command that keeps what this one holds."""
         self._control = control
+        self._renewal = renewal
         self._vitals = vitals
         self._revisions = revisions
         self._told: dict[Member, tuple[int, Sample]] = {}
@@ -154,7 +156,7 @@ class Fleet:
         while True:
             try:
                 sample = self._vitals.sample(self._revisions.current.number)
-                await self._control.say(SAMPLED, msgspec.to_builtins(sample))
+                await self._control.say(SAMPLED, msgspec.to_builtins(sample), beside=[self._renewal()])
             except LogUnavailable:
                 pass  # who can't be heard counts as gone
             except Exception:  # noqa: BLE001 - a worker that serves must not count as gone for good

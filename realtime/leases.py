@@ -19,7 +19,7 @@ from realtime.control import BASE, key
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -124,15 +124,18 @@ class Leases:
         command = ("FCALL", f"gapless_leases_1_{name}", 1, *arguments)
         try:
             try:
-                found: list[bytes] = await self._redis.execute_command(*command)
+                return await self._run(*command)
             except ResponseError as error:
                 if "function not found" not in str(error).lower():
                     raise
                 await self._load()
-                found = await self._redis.execute_command(*command)
+                return await self._run(*command)
         except (RedisError, OSError, TimeoutError) as error:
             raise unavailable(error) from error
-        return found
+
+    async def _run(self, *command: object) -> list[bytes]:
+        run: Callable[..., Awaitable[list[bytes]]] = self._redis.execute_command
+        return await run(*command)
 
     async def _load(self) -> None:
         code = files("realtime").joinpath("leases.lua").read_text()

@@ -79,7 +79,7 @@ class Limits:
                 self._let_go(leases)
                 return self._over(holder)
             leases.append(lease)
-            await self._make_room(lease)
+            await self._end_replaced(lease)
         if attachment.is_over:
             self._let_go(leases)
             return True
@@ -101,7 +101,7 @@ class Limits:
             return False
         raise ConnectionLimit(f"too many streams are open for this {kind}: close one, or poll")
 
-    async def _make_room(self, lease: Lease) -> None:
+    async def _end_replaced(self, lease: Lease) -> None:
         """End the stream whose place was taken, wherever it is."""
         if lease.replaces is None:
             return

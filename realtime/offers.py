@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from policies.decide import decide
+from policies.decide import Offer, decide
 from policies.policy import compiled
 from realtime.errors import ConfigError, InvalidField, NoTransport
 from transports import installed
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 EVENTS = "/api/v1/events"
 _MOST_DECIDED = 4096
+_POLLING = "polling"
 
 
 class Offers:
@@ -75,6 +77,19 @@ class Offers:
             message = "no transport that the client supports is offered at the moment: come back later"
             raise NoTransport(message)
         return decision
+
+    def without_streams(self, decision: Decision) -> Decision:
+        """Return what remains of a decision without the transports that stay open; polling where nothing does.
+
+        Raises:
+            NoTransport: polling is switched off too.
+        """
+        offers = tuple(offer for offer in decision.transports if not self.transports[offer.name].stays_open)
+        if not offers and _POLLING in self.policy.enabled:
+            offers = (Offer(_POLLING, self.policy.parameters[_POLLING]),)
+        if not offers:
+            raise NoTransport("too many streams are open, and nothing else is offered: come back later")
+        return replace(decision, transports=offers)
 
     def wire(self, decision: Decision) -> dict[str, object]:
         """Put a decision as clients read it (PROTOCOL §4, Negotiate)."""

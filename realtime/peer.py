@@ -30,7 +30,7 @@ class Proxies:
         self._is_trusted = lru_cache(maxsize=4096)(self._lies_within)
 
     def apply(self, scope: MutableMapping[str, Any]) -> None:
-        """Put the client's address, and the scheme that it used, into an ASGI scope where a trusted proxy tells them."""
+        """Put the client's address and scheme into an ASGI scope, where a trusted proxy tells them."""
         client = scope.get("client")
         if not self._networks or client is None or not self._is_trusted(client[0]):
             return

@@ -45,15 +45,17 @@ class Planner:
         self._credentials = credentials
         self._follower = follower
 
-    def plan(self, transport: Transport, request: Request, credential: Credential, begin: Start) -> Plan:
-        """Plan the answer to a request that wants to begin at a position.
+    def plan(
+        self, transport: Transport, request: Request, credential: Credential, begin: Start, *, streams: bool = True
+    ) -> Plan:
+        """Plan the answer to a request that wants to begin at a position; without `streams`, none stays open.
 
         Raises:
             MalformedParameter: a parameter is not of its grammar.
             NoTransport: nothing that the client supports is served.
             TransportNotOffered: the policy offers others.
         """
-        served = self._serving.of(transport, request, credential)
+        served = self._serving.of(transport, request, credential, streams=streams)
         parameters = served.parameters
         terms = self._terms(transport, request, begin, parameters, stays_open=served.stays_open)
         hold_ms = self._hold(transport, request, terms, parameters)

@@ -17,6 +17,8 @@ class Request(NamedTuple):
     query: Mapping[str, str]
     headers: Mapping[str, str]
     scheme: str = "http"
+    peer: str = ""
+    """The client's address; empty where there is none."""
 
     def header(self, name: str) -> str:
         """Return a header field's value, empty when it is absent."""
@@ -31,7 +33,8 @@ def from_asgi(scope: Mapping[str, Any]) -> Request:
         if name in headers:
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
-    return Request(scope["method"], scope["path"], parse_query(scope["query_string"]), headers, scope["scheme"])
+    query, client = parse_query(scope["query_string"]), scope.get("client")
+    return Request(scope["method"], scope["path"], query, headers, scope["scheme"], client[0] if client else "")
 
 
 def parse_query(raw: bytes) -> dict[str, str]:

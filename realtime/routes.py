@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from realtime.drain import Drain
     from realtime.history import History
     from realtime.negotiate import Negotiator
+    from realtime.rates import Rates
 
 _BEARER_ONLY = "a ticket is given to the holder of a token: send Authorization: Bearer"
 _log = structlog.get_logger("gapless.http")
@@ -39,14 +40,21 @@ class TicketRequest(BaseModel):
 class Routes:
     """The handlers, and what they hand over to."""
 
-    def __init__(
-        self, settings: Settings, credentials: Credentials, negotiator: Negotiator, history: History, drain: Drain
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it hands over to
+        self,
+        settings: Settings,
+        credentials: Credentials,
+        negotiator: Negotiator,
+        history: History,
+        drain: Drain,
+        rates: Rates,
     ) -> None:
         """Answer with these."""
         self._settings = settings
         self._credentials = credentials
         self._negotiator = negotiator
         self._history = history
+        self._rates = rates
         self._drain = drain
 
     def register(self, app: Quart) -> None:
@@ -65,7 +73,9 @@ class Routes:
 
     async def negotiate(self) -> Response:
         """Agree on a session, a position and transports."""
-        credential = await self._credentials.authenticate_fresh(asked())
+        request = asked()
+        credential = await self._credentials.authenticate_fresh(request)
+        await self._rates.check("negotiate", credential.identity, request)
         proposal = await body(Proposal)
         return json(self._negotiator.negotiate(credential, proposal))
 

@@ -43,8 +43,8 @@ class Serving:
         self._offers = offers
         self._moves = moves
 
-    def of(self, transport: Transport, request: Request, credential: Credential) -> Served:
-        """Return how a request is served.
+    def of(self, transport: Transport, request: Request, credential: Credential, *, streams: bool = True) -> Served:
+        """Return how a request is served; without `streams`, as one whose user has as many open as may be.
 
         Raises:
             NoTransport: every transport that it could use is switched off.
@@ -53,6 +53,8 @@ class Serving:
         context = sealed(credential)
         among = (transport.name, transport.moves_to) if context.supported is None else None
         decision = self._offers.decide(context)
+        if not streams:
+            decision = self._offers.without_streams(decision)
         if transport.moves_to and transport.takes_no_problem(request.header("accept")):
             return self._as_told(transport, context, among, decision)
         ticket = credential.ticket

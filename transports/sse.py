@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from realtime.channel.event import Control, Cursor, Entry
     from realtime.errors import GaplessError
 
-_FIRST_UNAVAILABLE = 500
+_COME_AGAIN = (429, *range(500, 600))
 _A_DAY_MS = 86_400_000
 
 
@@ -58,7 +58,7 @@ class SSE(Transport):
 
         An ``id:`` without a value lets one that has no position ask as it did before.
         """
-        if terms is None or error.status < _FIRST_UNAVAILABLE:
+        if terms is None or error.status not in _COME_AGAIN:
             return problem(error)
         position = _id(terms.given) if terms.given else b"id:\n"
         close = ((b"connection", b"close"),) if "Connection" in error.headers else ()

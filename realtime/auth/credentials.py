@@ -37,7 +37,12 @@ class Credential(NamedTuple):
     via: Literal["header", "query", "cookie", "anonymous"]
 
 
+Failed = Callable[["Request"], None]
 Revoked = Callable[[Identity], bool]
+
+
+def _let_pass(_: Request) -> None:
+    return
 
 
 def _nobody(_: Identity) -> bool:
@@ -72,6 +77,8 @@ class Credentials:
         self._tokens = Tokens(settings.auth, secret, now_ms, fetch)
         self._tickets = Tickets(secret, self._anonymous and self._anonymous.identity, now_ms)
         self._cookie = TicketCookie(settings)
+        self.failed: Failed = _let_pass
+        """Hears of each request that comes with a bad credential, and may have it told something else than 401."""
         self.revoked: Revoked = _nobody
         """Tells whether an identity was revoked, and is refused though its credential is good."""
         self.fetches_keys = settings.auth.jwks_url is not None
@@ -85,7 +92,15 @@ class Credentials:
             BadCredential: the first credential that is present isn't good, whatever the others are, or was revoked.
             CredentialRequired: there is none, and no anonymous client may see anything.
         """
-        credential = self._known(request)
+        try:
+            return self._unrevoked(self._known(request))
+        except KeyUnknown:
+            raise
+        except BadCredential:
+            self.failed(request)
+            raise
+
+    def _unrevoked(self, credential: Credential) -> Credential:
         if self.revoked(credential.identity):
             raise BadCredential("the credential was revoked")
         return credential

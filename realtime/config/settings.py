@@ -19,9 +19,11 @@ from policies.document import Document
 from realtime.config.values import (
     Directory,
     Host,
+    Networks,
     Origins,
     Plugins,
     PublicKey,
+    Rate,
     RedisUrl,
     Scopes,
     Secret,
@@ -58,6 +60,8 @@ class ServerSettings(Section):
     workers: Annotated[Count, counted(1, 1024)] = 1
     keep_alive: Annotated[Milliseconds, lasting("1s", "1h")] = 75 * SECOND
     drain: Annotated[Milliseconds, lasting("0s", "1h")] = 10 * SECOND
+    trusted_proxies: Networks = ("127.0.0.1", "::1")
+    forwarded: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
 
 
 class RedisSettings(Section):
@@ -134,6 +138,19 @@ class CorsSettings(Section):
     origins: Origins = ()
 
 
+class LimitsSettings(Section):
+    """How much one user, one address and one gateway may take; 0 and empty: as much as there is."""
+
+    streams_per_user: Annotated[Count, counted(0)] = 2
+    on_limit: Literal["degrade", "reject", "replace"] = "degrade"
+    streams_per_address: Annotated[Count, counted(0)] = 0
+    max_clients: Annotated[Count, counted(0)] = 0
+    publish_rate: Rate = None
+    negotiate_rate: Rate = "6000/minute"
+    report_rate: Rate = "6000/minute"
+    failed_credentials_rate: Rate = "600/minute"
+
+
 class TransportsSettings(Section):
     """Which transports there are beside the built-in ones."""
 
@@ -160,6 +177,7 @@ class Settings(Section):
     long_poll: LongPollSettings = LongPollSettings()
     polling: PollingSettings = PollingSettings()
     cors: CorsSettings = CorsSettings()
+    limits: LimitsSettings = LimitsSettings()
     policy: Document = Document()
     transports: TransportsSettings = TransportsSettings()
     log: LogSettings = LogSettings()

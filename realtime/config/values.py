@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -19,6 +20,7 @@ from realtime.lists import distinct, listed
 from realtime.units import wrong
 
 _A_SCOPE = '"broadcast", "user:<sub>", "role:<name>", "topic:<name>", "topic:<prefix>.*" or "topic:*"'
+_RATE = re.compile(r"[1-9][0-9]{0,8} ?(?:/|per) ?(?:[1-9][0-9]{0,4} )?(?:second|minute|hour|day)s?")
 _PLUGIN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
@@ -89,6 +91,20 @@ def _origin(value: str) -> str:
     return value
 
 
+def _network(value: str) -> str:
+    try:
+        ip_network(value)
+    except ValueError:
+        raise wrong('an address or a network such as "10.0.0.7", "10.0.0.0/8" or "fd00::/8"') from None
+    return value
+
+
+def _rate(value: str | None) -> str | None:
+    if value is not None and not _RATE.fullmatch(value):
+        raise wrong('a rate such as "100/second", "6000/minute" or "20 per 5 seconds"')
+    return value
+
+
 def _plugin(value: str) -> str:
     if not _PLUGIN.fullmatch(value):
         raise wrong('a class by its module, such as "package.module:Class"')
@@ -103,6 +119,9 @@ RedisUrl = Annotated[Text, AfterValidator(_redis_url)]
 PublicKey = Annotated[Text, AfterValidator(_public_key)]
 WebAddress = Annotated[Text, AfterValidator(_web_address)]
 
+Rate = Annotated[Text, AfterValidator(_rate)]
+Network = Annotated[str, AfterValidator(_network)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(listed), AfterValidator(distinct)]
 Scope = Annotated[str, AfterValidator(_scope)]
 Scopes = Annotated[tuple[Scope, ...], BeforeValidator(listed), AfterValidator(distinct)]
 Origin = Annotated[str, AfterValidator(_origin)]

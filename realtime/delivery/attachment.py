@@ -111,6 +111,7 @@ class Attachment:
         "_expires_ms",
         "_farewell",
         "_hub",
+        "_on_end",
         "_rests_ms",
         "_stamp_ms",
         "_task",
@@ -136,6 +137,7 @@ class Attachment:
         self._unsaid: tuple[Control, ...] = ()
         """What came up before it could be said."""
         self._farewell: Control | None = None
+        self._on_end: Callable[[], None] | None = None
         self._rests_ms = 0 if plan.terms.stays_open else now + min(plan.min_interval_ms, plan.hold_ms)
         """Until when nothing is written but what can't wait."""
         self._ends_ms = now + plan.hold_ms
@@ -157,6 +159,10 @@ class Attachment:
     def position(self) -> Cursor:
         """The cursor up to which everything visible has been written."""
         return self._hub.position if self.state is State.LIVE else self.reader.cursor
+
+    def on_end(self, ended: Callable[[], None]) -> None:
+        """Have somebody told when it ends, however it does."""
+        self._on_end = ended
 
     def start(self) -> None:
         """Begin: at once when the cursor is in the window, else after the log has been asked."""
@@ -462,6 +468,8 @@ class Attachment:
         self._move(State.ENDED)
         self._hub.attachments.discard(self)
         self._hub.wheel.disarm(self)
+        if self._on_end is not None:
+            self._on_end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
 

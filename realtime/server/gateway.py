@@ -99,6 +99,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
         log_config=None,
         log_level=max(level, logging.WARNING),  # that it starts and ends is said by ourselves
         access_log=False,
+        proxy_headers=False,  # `realtime.peer` reads them, under any server
         server_header=False,
         backlog=_BACKLOG,
         timeout_keep_alive=-(-settings.server.keep_alive // 1000),

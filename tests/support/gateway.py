@@ -26,7 +26,13 @@ _PATIENCE_S = 10.0
 
 def settings(directory: Path, redis_url: str, overrides: Mapping[str, str] | None = None) -> Settings:
     """Build settings as a process would: from the environment. Names without GAPLESS_, e.g. ``SSE__HEARTBEAT``."""
-    given = {"DATA_DIR": str(directory), "REDIS__URL": redis_url, "AUTH__SECRET": SECRET, **(overrides or {})}
+    given = {
+        "DATA_DIR": str(directory),
+        "REDIS__URL": redis_url,
+        "AUTH__SECRET": SECRET,
+        "LIMITS__STREAMS_PER_USER": "0",  # most tests are one user's, with many streams
+        **(overrides or {}),
+    }
     return load(environ={f"GAPLESS_{name}": value for name, value in given.items()})
 
 
@@ -123,6 +129,7 @@ async def gateway(
         ws="none",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,
     )
