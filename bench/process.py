@@ -68,6 +68,7 @@ async def gapless() -> AsyncIterator[Server]:
         valkey = Embedded()
         url = await valkey.start(Path(directory))
         environment = {"DATA_DIR": directory, "AUTH__SECRET": SECRET, "REDIS__URL": url, "LOG__LEVEL": "warning"}
+        environment["LIMITS__STREAMS_PER_USER"] = "0"  # all streams are one user's
         port = _free_port()
         command = [str(Path(sys.executable).with_name("gapless")), "serve", "--port", str(port)]
         try:

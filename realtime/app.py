@@ -28,7 +28,7 @@ from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
 from realtime.delivery.wheel import Wheel
-from realtime.dispatch import Dispatcher, Front
+from realtime.dispatch import Dispatcher, Front, Taker
 from realtime.drain import Drain
 from realtime.fleet import Fleet, Member, Vitals
 from realtime.history import History
@@ -114,7 +114,9 @@ class Service:
         Api(self.desk, self.credentials).register(self.quart)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
-        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), Proxies(settings.server))
+        proxies = Proxies(settings.server)
+        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), proxies)
+        self.taker = Taker(dispatcher, proxies)
 
     async def start(self) -> None:
         """Begin to follow the log.

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from realtime.auth import Credentials
     from realtime.channel.follower import Follower
     from realtime.delivery.asgi import Receive, Send
+    from realtime.delivery.direct import DirectExchange
+    from realtime.delivery.exchange import Exchange
     from realtime.peer import Proxies
     from realtime.publish import Publisher
     from realtime.rates import Rates
@@ -52,7 +54,8 @@ class Dispatcher:
         follower: Follower,
     ) -> None:
         """Serve these transports and the publish endpoint."""
-        self._paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
+        self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
+        """The hot endpoints that are got."""
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
@@ -61,7 +64,7 @@ class Dispatcher:
 
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
-        return scope["path"] in self._paths or scope["path"] == EVENTS
+        return scope["path"] in self.paths or scope["path"] == EVENTS
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
@@ -78,7 +81,7 @@ class Dispatcher:
         await exchange.wait(receive)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
-        transport = self._paths.get(scope["path"])
+        transport = self.paths.get(scope["path"])
         allowed = "POST" if transport is None else "GET"
         if scope["method"] != allowed:
             message = f"{scope['method']} is not allowed here: use {allowed}"
@@ -93,6 +96,19 @@ class Dispatcher:
             await self._follower.catch_up(_CATCH_UP_S)
         self._attacher.attach(transport, request, exchange)
 
+    def take(self, request: Request, exchange: Exchange) -> bool:
+        """Serve a plain request of the fast lane; `False`: something has to be waited for first, or it is not plain."""
+        if "audience" in request.query or self._follower.is_behind:
+            return False
+        if self._credentials.fetches_keys and "authorization" in request.headers:
+            return False
+        try:
+            self._attacher.attach(self.paths[request.path], request, exchange)
+        except Exception:  # noqa: BLE001 - what would be ASGI's 500 elsewhere
+            _log.exception("request failed", path=request.path)
+            write(exchange, problem(InternalError("the service failed to answer: try again")))
+        return True
+
     async def _publish(self, request: Request, receive: Receive) -> Answer:
         credential = await self._credentials.authenticate_fresh(request)
         await self._rates.check("publish", credential.identity, request)
@@ -102,6 +118,23 @@ class Dispatcher:
         """Fetch the key of a token that is not known yet; what is wrong with the token is said when attaching."""
         with suppress(GaplessError):
             await self._credentials.authenticate_fresh(request)
+
+
+class Taker:
+    """The plain requests of uvicorn's connections, past ASGI: the same endpoints, the same way."""
+
+    def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
+        """Serve them by the dispatcher."""
+        self.paths = dispatcher.paths
+        self._dispatcher = dispatcher
+        self._proxies = proxies
+
+    def take(self, request: Request, exchange: DirectExchange, scope: Scope) -> bool:
+        """Serve a request, unless it is not plain."""
+        if self._proxies.speak_for(scope):
+            self._proxies.apply(scope)
+            request = request._replace(peer=scope["client"][0], scheme=scope["scheme"])
+        return self._dispatcher.take(request, exchange)
 
 
 class Front:

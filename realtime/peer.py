@@ -29,11 +29,16 @@ class Proxies:
         self._field = settings.forwarded.encode()
         self._is_trusted = lru_cache(maxsize=4096)(self._lies_within)
 
+    def speak_for(self, scope: MutableMapping[str, Any]) -> bool:
+        """Tell whether the peer of an ASGI scope is believed."""
+        client = scope.get("client")
+        return bool(self._networks) and client is not None and self._is_trusted(client[0])
+
     def apply(self, scope: MutableMapping[str, Any]) -> None:
         """Put the client's address and scheme into an ASGI scope, where a trusted proxy tells them."""
-        client = scope.get("client")
-        if not self._networks or client is None or not self._is_trusted(client[0]):
+        if not self.speak_for(scope):
             return
+        client = scope["client"]
         values = [value.decode("latin-1") for name, value in scope["headers"] if name == self._field]
         if values:
             scope["client"] = (self._client(client[0], ",".join(values)), 0)

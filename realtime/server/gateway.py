@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 import uvicorn
 
 from realtime.app import Service
+from realtime.delivery.direct import lane
 from realtime.demo import page
 from realtime.server.address import port_in_use, url
 
@@ -92,7 +93,7 @@ def _config(settings: Settings, service: Service) -> uvicorn.Config:
     return uvicorn.Config(
         service.asgi,
         loop="none",  # one runs already
-        http="httptools",
+        http=lane(service.taker),
         ws="none",
         lifespan="off",  # the service is started and stopped here, where what goes wrong can be told
         interface="asgi3",

@@ -15,6 +15,8 @@ import hypercorn.asyncio
 import uvicorn
 from hypercorn.asyncio.tcp_server import TCPServer
 
+from realtime.delivery.direct import lane
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from socket import socket
@@ -37,11 +39,20 @@ class _Server(uvicorn.Server):
         yield
 
 
+def asgi_on_uvicorn(service: Service, listening: socket) -> AbstractAsyncContextManager[Buffered]:
+    return _on_uvicorn(service, listening, "httptools")
+
+
+def direct_on_uvicorn(service: Service, listening: socket) -> AbstractAsyncContextManager[Buffered]:
+    return _on_uvicorn(service, listening, lane(service.taker))
+
+
 @asynccontextmanager
-async def asgi_on_uvicorn(service: Service, listening: socket) -> AsyncIterator[Buffered]:
+async def _on_uvicorn(service: Service, listening: socket, http: Any) -> AsyncIterator[Buffered]:  # noqa: ANN401 - uvicorn's option
     config = uvicorn.Config(
         service.asgi,
-        http="httptools",
+        http=http,
+        proxy_headers=False,
         ws="none",
         log_config=None,
         access_log=False,
@@ -72,6 +83,7 @@ async def asgi_on_hypercorn(service: Service, listening: socket) -> AsyncIterato
 
 
 EXCHANGES: dict[str, Exchange] = {
+    "direct on uvicorn": direct_on_uvicorn,
     "asgi on uvicorn": asgi_on_uvicorn,
     "asgi on hypercorn": asgi_on_hypercorn,
 }
