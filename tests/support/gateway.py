@@ -13,6 +13,7 @@ import uvicorn
 
 from realtime.app import Service
 from realtime.config import Settings, load
+from realtime.delivery.direct import lane
 from tests.support.redis import free_port
 from tests.support.stream import EventStream, Message
 
@@ -106,7 +107,7 @@ class Stream:
         return ready
 
 
-class _Server(uvicorn.Server):
+class QuietServer(uvicorn.Server):
     """A server that leaves the signal handlers to the test runner."""
 
     @contextmanager
@@ -125,7 +126,7 @@ async def gateway(
         service.asgi,
         host="127.0.0.1",
         port=port,
-        http="httptools",
+        http=lane(service.taker),  # as `gapless serve` has it; the conformance suite has the others
         ws="none",
         log_config=None,
         access_log=False,
@@ -133,7 +134,7 @@ async def gateway(
         timeout_graceful_shutdown=2,
         timeout_keep_alive=75,
     )
-    server = _Server(config)
+    server = QuietServer(config)
     serving = asyncio.create_task(server.serve())
     url = f"http://127.0.0.1:{port}"
     async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=None)) as http:
