@@ -16,6 +16,7 @@ from policies.document import parse
 from policies.policy import compiled
 from realtime.attach import Attacher, Channel
 from realtime.auth import Credentials
+from realtime.channel.appends import Appends
 from realtime.channel.follower import Follower
 from realtime.channel.log import Limits as HistoryLimits
 from realtime.channel.log import Log
@@ -103,7 +104,7 @@ class Service:
         dispatcher = Dispatcher(
             self._offers.transports,
             Attacher(self.credentials, planner, Limits(settings, leases, self._control, self._hub), channel),
-            Publisher(self._follower.log, settings.history.max_event_bytes),
+            Publisher(Appends(self._follower.log), settings.history.max_event_bytes),
             self.credentials,
             rates,
             self._follower,

@@ -245,6 +245,17 @@ class IdempotencyConflict(Conflict):
     code = "idempotency-conflict"
     title = "The idempotency key was used before, for something else."
 
+    @classmethod
+    def of(cls, index: int) -> IdempotencyConflict:
+        """Make the conflict of one event of a batch."""
+        message = f"the idempotency key of event {index} was used for another event: use a new key"
+        return cls(message, index=index)
+
+    @property
+    def index(self) -> int:
+        """The event's place in its batch."""
+        return int(str(self.fields["index"]))
+
 
 class HistoryTruncated(GaplessError):
     """The history asked for is no longer there; it begins at `floor`."""

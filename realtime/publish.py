@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.auth import Identity
-    from realtime.channel.log import Appended, Log
+    from realtime.channel.appends import Appends
+    from realtime.channel.log import Appended
 
 MOST_BYTES = 4 * 1024 * 1024
 _MOST_EVENTS = 1_000
@@ -48,9 +49,9 @@ _PUBLICATION = msgspec.json.Decoder(Publication)
 class Publisher:
     """Turns request bodies into events of the log."""
 
-    def __init__(self, log: Log, most_event_bytes: int) -> None:
-        """Append to a log events whose stored envelope has at most so many bytes."""
-        self._log = log
+    def __init__(self, appends: Appends, most_event_bytes: int) -> None:
+        """Append events whose stored envelope has at most so many bytes."""
+        self._appends = appends
         self._most_event_bytes = most_event_bytes
 
     async def publish(self, identity: Identity, body: bytes) -> Answer:
@@ -70,7 +71,7 @@ class Publisher:
         if len(body) > MOST_BYTES:
             raise body_too_large()
         drafts = [self._draft(identity, index, raw) for index, raw in enumerate(_split(body))]
-        appended = await self._log.append(drafts, identity.sub or "") if drafts else []
+        appended = await self._appends.append(drafts, identity.sub or "") if drafts else []
         return Answer(201, ((b"content-type", b"application/json"), (b"cache-control", b"no-store")), _body(appended))
 
     def _draft(self, identity: Identity, index: int, raw: msgspec.Raw) -> Draft:

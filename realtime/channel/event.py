@@ -230,6 +230,8 @@ class Draft:
     scope: str
     stored: bytes
     idempotency_key: str = ""
+    publisher: str = ""
+    """Whose idempotency key it is."""
 
     @property
     def fingerprint(self) -> str:

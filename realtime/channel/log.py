@@ -134,9 +134,7 @@ class Log:
         command = ("FCALL", *self._function("append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events))
         kind, *words = (await _again(partial(self.transact, (*beside, command)))).decode().split(" ")
         if kind == "conflict":
-            index = int(words[0]) - 1
-            message = f"the idempotency key of event {index} was used for another event: use a new key"
-            raise IdempotencyConflict(message, index=index)
+            raise IdempotencyConflict.of(int(words[0]) - 1)
         answers = [Appended(parse_cursor(id_), flag == "1") for id_, flag in zip(words[::2], words[1::2], strict=True)]
         for answer in answers:
             if not answer.duplicate:
@@ -333,7 +331,7 @@ async def _again(call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - w
 
 
 def _arguments(draft: Draft, publisher: str) -> tuple[str | bytes, ...]:
-    once = f"{draft.channel} {publisher} {draft.idempotency_key}" if draft.idempotency_key else ""
+    once = f"{draft.channel} {publisher or draft.publisher} {draft.idempotency_key}" if draft.idempotency_key else ""
     return draft.channel, draft.scope, draft.stored, once, draft.fingerprint if once else ""
 
 
