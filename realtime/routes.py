@@ -21,7 +21,7 @@ from transports.transport import problem
 
 if TYPE_CHECKING:
     from realtime.auth import Credentials
-    from realtime.config import Settings
+    from realtime.config import Live
     from realtime.drain import Drain
     from realtime.history import History
     from realtime.negotiate import Negotiator
@@ -40,10 +40,10 @@ class Routes:
     """The handlers, and what they hand over to."""
 
     def __init__(
-        self, settings: Settings, credentials: Credentials, negotiator: Negotiator, history: History, drain: Drain
+        self, live: Live, credentials: Credentials, negotiator: Negotiator, history: History, drain: Drain
     ) -> None:
         """Answer with these."""
-        self._settings = settings
+        self._live = live
         self._credentials = credentials
         self._negotiator = negotiator
         self._history = history
@@ -83,7 +83,7 @@ class Routes:
             client={},
             transports=None,
             arms={},
-            ttl_ms=expires_ms if wanted.cookie else self._settings.auth.ticket_ttl,
+            ttl_ms=expires_ms if wanted.cookie else self._live.settings.auth.ticket_ttl,
             cookie=wanted.cookie,
         )
         life_ms = ticket.expires_ms - ticket.issued_ms
