@@ -1,4 +1,4 @@
-"""The operator's commands, against a real gateway: what they show, what they change, and what they say when they can't."""
+"""The operator's commands, against a real gateway: what they show and change, and what they say when they can't."""
 
 from __future__ import annotations
 
@@ -250,7 +250,7 @@ class Terminal:
         self._ours, theirs = os.openpty()
         environ = {**os.environ, "GAPLESS_AUTH__SECRET": SECRET, "TERM": "xterm", "COLUMNS": "160"}
         self._starting = asyncio.create_subprocess_exec(
-            *(GAPLESS, *arguments), stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=directory
+            GAPLESS, *arguments, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=directory
         )
         self._theirs = theirs
 
@@ -431,7 +431,7 @@ async def test_rollouts_are_listed_and_set(served: Gateway, ask: Command, run: C
         (("revoke", "--sub", "a", "--lift"), 1, "the sub 'a' is not revoked"),
         (("revoke", "--sub", "a b"), 1, "sub"),
     ],
-    ids=" ".join,
+    ids=lambda one: " ".join(one) if isinstance(one, tuple) else None,
 )
 async def test_a_wrong_name_or_value_is_told_and_changes_nothing(
     served: Gateway, run: Command, arguments: tuple[str, ...], status: int, words: str
@@ -474,7 +474,7 @@ async def test_gateways_are_listed_and_one_is_drained(
             assert f"did you mean {name}?" in misspelt.stderr
             drained = await run("drain", name, "--url", served.url)
             assert (drained.exit_code, drained.stdout) == (0, f"{name} drains\n")
-            assert f"{name} has 1 clients (sse 1)" in drained.stderr
+            assert f"{name} has 1 client (sse 1)" in drained.stderr
             await stream.envelope("gateway.drain-started")
 
         async def draining() -> bool:

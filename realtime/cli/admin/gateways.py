@@ -104,7 +104,8 @@ def drain(  # noqa: PLR0913 - one parameter for each option
     with opened(url, token, config, ADMIN) as api:
         found = _found(api, gateway)
         others = "" if found[1] else "; there is no other gateway that is ready, and they will have nowhere to go"
-        note(f"{gateway} has {sum(found[0].connections.values())} clients ({counts(found[0].connections)}){others}")
+        number = sum(found[0].connections.values())
+        note(f"{gateway} has {number} client{'s'[: number != 1]} ({counts(found[0].connections)}){others}")
         if not yes and sys.stdin.isatty() and notes.is_terminal and not typer.confirm("Drain it?", err=True):
             raise Failure("nothing was done")
         reply = api.send("POST", f"/gateways/{quote(gateway, safe='')}/drain", _Drained)

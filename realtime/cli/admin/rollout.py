@@ -1,5 +1,6 @@
 """``gapless rollout``: how far each comparison has come."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
@@ -14,6 +15,8 @@ from realtime.cli.admin.options import DryRun, Json, Manner, Reason, Yes
 from realtime.cli.admin.tables import print_json, show
 from realtime.cli.console import note
 from realtime.cli.options import DEFAULT_URL, Config, Token, Url
+
+_PERCENT = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?%?")
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -77,13 +80,9 @@ def _weights(texts: list[str]) -> list[str]:
 
 def _weight(text: str) -> tuple[str, int | float]:
     arm, equals, percent = text.partition("=")
-    try:
-        weight = float(percent.removesuffix("%"))
-    except ValueError:
-        equals = ""
-        weight = 0
-    if not arm or not equals:
+    if not arm or not equals or not _PERCENT.fullmatch(percent):
         raise typer.BadParameter(f"{text!r}: expected an arm and its weight in percent, as in sse=20")
+    weight = float(percent.removesuffix("%"))
     return arm, int(weight) if weight.is_integer() else weight
 
 
