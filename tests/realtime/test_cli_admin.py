@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from policies.document import parse
@@ -22,7 +23,7 @@ from tests.support.redis import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     Command = Callable[..., Awaitable[Any]]
@@ -74,7 +75,7 @@ weight = 20
 
 
 @pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
     """Run a command beside the gateway, in a directory of its own, with nothing configured but the secret."""
     for name in [name for name in os.environ if name.startswith("GAPLESS_")]:
         monkeypatch.delenv(name)
@@ -87,7 +88,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     async def invoke(*arguments: str, **environ: str) -> Any:  # noqa: ANN401 - typer's result
         return await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ, catch_exceptions=False)
 
-    return invoke
+    with capture_logs():  # the gateway's, whose standard output is the command's here
+        yield invoke
 
 
 @pytest.fixture
@@ -394,7 +396,7 @@ async def test_rollouts_are_listed_and_set(served: Gateway, ask: Command, run: C
     assert (none.exit_code, none.stdout) == (0, "")
     await put(served, {"rollouts": [ON_ANDROID, {**ON_ANDROID, "name": "plain", "when": {}}]})
     rows = [line.split("  ") for line in (await ask("rollout", "list")).splitlines()[2:]]
-    assert [cell.strip() for cell in rows[0] if cell] == [
+    assert [cell.strip() for cell in rows[0] if cell.strip()] == [
         *("sse-on-android", "platform android; app_version >=5.2", "control", "80 %", "long-poll, polling"),
     ]
     assert [cell.strip() for cell in rows[1] if cell.strip()] == ["sse", "20 %", "sse, long-poll, polling"]
