@@ -38,11 +38,12 @@ class Reloading:
         self._source = source
         self._wanted = asyncio.Event()
         self._seen = self._bytes()
-        self._had_terminal = _has_terminal()
+        # Who started it with SIGHUP ignored (nohup) wants it to outlive the terminal.
+        self._ends_with_terminal = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN and _has_terminal()
 
     def hang_up(self) -> None:
         """Do as SIGHUP asks: read anew, or end, when it tells that the terminal is gone."""
-        if self._had_terminal and not _has_terminal():
+        if self._ends_with_terminal and not _has_terminal():
             os.kill(os.getpid(), signal.SIGTERM)
         else:
             self._wanted.set()

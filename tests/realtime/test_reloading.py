@@ -7,6 +7,7 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -19,7 +20,6 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
     from tests.support.program import Program
 
@@ -136,6 +136,37 @@ async def test_an_edited_file_is_taken_on_without_a_dropped_connection(tmp_path:
         assert not stream.done()
 
 
+async def test_a_change_of_the_policy_later_on_goes_by_what_was_edited(tmp_path: Path) -> None:
+    async with edited(tmp_path) as service:
+        service.edit('[sse]\nheartbeat = "7s"\n')
+        await until(lambda: service.heartbeats(7_000, times=1))
+        switch = f"{POLICY.removesuffix('policy')}transports/polling"
+        off = await service.http.patch(switch, json={"enabled": False}, headers=service.admin())
+        assert off.json()["revision"] == 1
+        assert await service.heartbeats(7_000, times=1)
+
+
+async def test_who_comes_without_a_credential_sees_what_was_edited(tmp_path: Path) -> None:
+    async with edited(tmp_path) as service:
+        poll, topic = "/api/v1/events/poll", {"scopes": "topic:news"}
+        assert (await service.http.get(poll, params=topic)).status_code == 403
+        service.write(BEGIN.replace('["broadcast"]', '["broadcast", "topic:news"]'))
+
+        async def may_see() -> bool:
+            return (await service.http.get(poll, params=topic)).status_code == 200
+
+        await until(may_see)
+        ticket = (await service.http.post("/api/v1/events/negotiate", json={})).json()["ticket"]
+        assert (await service.http.get(poll, params={**topic, "ticket": ticket})).status_code == 200
+        service.write(BEGIN.replace('["broadcast"]', "[]"))
+
+        async def may_not() -> bool:
+            return (await service.http.get(poll)).status_code == 401
+
+        await until(may_not)
+        assert (await service.http.get(poll, params={"ticket": ticket})).status_code == 401
+
+
 @ONE_AND_TWO
 async def test_sighup_reads_it_anew(tmp_path: Path, count: int) -> None:
     async with edited(tmp_path, count) as service, kept_open(service.url) as stream:
@@ -245,20 +276,51 @@ async def test_the_workers_of_a_gateway_are_one_gateway(tmp_path: Path) -> None:
         await until(both)
 
 
-async def test_a_gateway_ends_with_its_terminal(tmp_path: Path) -> None:
+@asynccontextmanager
+async def on_a_terminal(directory: Path, script: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int, str]]:
+    """Run a gateway on a terminal of its own, which is then closed; yield both processes, and its address."""
     ours, theirs = os.openpty()
-    process = await asyncio.create_subprocess_exec(
-        *("setsid", "--ctty", "--wait", GAPLESS, "serve", "--port", "0"),
+    shell = await asyncio.create_subprocess_exec(
+        *("setsid", "--ctty", "--wait", "sh", "-c", script),
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        cwd=tmp_path,
-        env={**os.environ, "GAPLESS_AUTH__SECRET": SECRET},
+        cwd=directory,
+        env={**os.environ, "GAPLESS_AUTH__SECRET": SECRET, "GAPLESS": str(GAPLESS)},
     )
     os.close(theirs)
-    said = b""
-    while b"listening" not in said:
-        said += await asyncio.to_thread(os.read, ours, 4096)
-    os.close(ours)
-    async with asyncio.timeout(PATIENCE_S):
-        await process.wait()
+    pid, out = int(await asyncio.to_thread(os.read, ours, 4096)), directory / "out"
+    await until(lambda: out.exists() and "http://" in out.read_text())
+    try:
+        os.close(ours)
+        yield shell, pid, next(word for word in out.read_text().split() if word.startswith("http://"))
+    finally:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        await shell.wait()
+
+
+STARTED = "echo $$; exec $GAPLESS serve --port 0 > out 2> err"
+
+
+async def test_a_gateway_ends_with_its_terminal(tmp_path: Path) -> None:
+    async with on_a_terminal(tmp_path, STARTED) as (_, pid, _), asyncio.timeout(PATIENCE_S):
+        await until(lambda: not is_there(pid))
+    assert "Traceback" not in (tmp_path / "err").read_text()
+
+
+async def test_a_gateway_that_ignores_its_terminal_outlives_it(tmp_path: Path) -> None:
+    async with on_a_terminal(tmp_path, f"trap '' HUP; {STARTED}") as (_, pid, url):
+        await until(lambda: "configuration reloaded" in (tmp_path / "err").read_text())
+        async with httpx2.AsyncClient(base_url=url) as http:
+            assert (await http.get("/livez")).status_code == 200
+        os.kill(pid, signal.SIGTERM)
+        await until(lambda: not is_there(pid))
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs: one that has ended, and whose end nobody has asked for, doesn't."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
