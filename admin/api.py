@@ -47,7 +47,7 @@ class Api:
         app.delete(f"{ADMIN}/connections/<session>")(self.dismiss)
         app.get(f"{ADMIN}/revocations")(self.revocations)
         app.post(f"{ADMIN}/revocations")(self.revoke)
-        app.delete(f"{ADMIN}/revocations/<any(sub,jti):kind>/<name>")(self.lift)
+        app.delete(f"{ADMIN}/revocations/<any(sub,jti):kind>/<path:name>")(self.lift)
         app.get(f"{ADMIN}/gateways")(self.gateways)
         app.post(f"{ADMIN}/gateways/<name>/drain")(self.drain)
 

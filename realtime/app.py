@@ -8,10 +8,12 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import structlog
 from quart import Quart
 
 from admin.api import Api
 from admin.desk import DRAINED, PREVIEWED, Desk
+from policies.difference import differences
 from policies.document import parse
 from policies.policy import compiled
 from realtime.attach import Attacher, Channel
@@ -22,7 +24,7 @@ from realtime.channel.log import Limits as HistoryLimits
 from realtime.channel.log import Log
 from realtime.channel.reader import Replays
 from realtime.channel.window import Window
-from realtime.config import resolve_secret
+from realtime.config import Live, resolve_secret
 from realtime.connect import check, connect
 from realtime.connections import Connections
 from realtime.control import Control
@@ -52,12 +54,15 @@ from realtime.serving import Serving
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
-    from realtime.config import Settings
+    from realtime.config import Settings, Taken
     from realtime.control import Data
 
 _BLOCKED_READ_S = 3.0
 _CONNECTIONS = 64
 _KEYS_EVERY_S = 300.0
+_SHOWN = 10
+
+_log = structlog.get_logger("gapless.policy")
 
 
 class Service:
@@ -73,6 +78,8 @@ class Service:
             ConfigError: the settings can't be used.
         """
         self.member = member or Member(gateway_id(), 1)
+        self.live = Live(settings)
+        self._policy_found = settings.policy
         self.credentials = Credentials(settings, resolve_secret(settings))
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
@@ -80,14 +87,14 @@ class Service:
         self._hub = Hub(wheel)
         self._follower = _follower(settings, Log(self._redis, _history_limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
-        self._drain = Drain(self._hub, settings.server.drain, settings.sse.retry)
+        self._drain = Drain(self._hub, self.live)
         presence = Presence()
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
         connections = Connections(self._control, self.member, self._hub, presence)
         moves = Moves(self._offers, connections.farewell)
         self._migration = Migration(self._offers, moves, self._hub, presence)
-        self.revisions = Revisions(self._control, settings.policy, self._offers.catalogue, self._offers.adopt)
+        self.revisions = Revisions(self._control, settings.policy, self._offers)
         self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
         self.credentials.revoked = self._revocations
         leases = Leases(self._redis, self.member)
@@ -97,7 +104,7 @@ class Service:
         )
         self._control.on(PREVIEWED, self._preview)
         self._control.on(DRAINED, self._drained)
-        planner = Planner(settings, Serving(self._offers, moves), self.credentials, self._follower)
+        planner = Planner(self.live, Serving(self._offers, moves), self.credentials, self._follower)
         channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
         rates = Rates(settings.limits, self._redis)
         self.credentials.failed = rates.failed
@@ -109,15 +116,20 @@ class Service:
             rates,
             self._follower,
         )
-        negotiator = Negotiator(settings, self._offers, self.credentials, self._follower)
-        Routes(settings, self.credentials, negotiator, History(self._follower), self._drain, rates).register(self.quart)
+        negotiator = Negotiator(self.live, self._offers, self.credentials, self._follower)
+        Routes(self.live, self.credentials, negotiator, History(self._follower), self._drain, rates).register(
+            self.quart
+        )
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
-        proxies = Proxies(settings.server)
-        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), proxies)
+        cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
+        self.asgi = Front(dispatcher, self.quart, cors, proxies)
         self.taker = Taker(dispatcher, proxies)
+        self.live.on_change(self._offers.recatalogue)
+        self.live.on_change(self.credentials.take)
+        self.live.on_change(lambda changed: cors.allow(changed.cors.origins))
 
     async def start(self) -> None:
         """Begin to follow the log.
@@ -148,6 +160,21 @@ class Service:
     def is_ready(self) -> bool:
         """Whether clients may be sent here: the window is filled, and the policy in force is known."""
         return self._follower.filled and self.revisions.is_loaded and not self._drain.has_begun
+
+    def reload(self, found: Settings) -> Taken:
+        """Take on what can be of a configuration that was read anew; its policy is told of, and never applied."""
+        edited = found.policy != self._policy_found
+        self._policy_found = found.policy
+        ahead = differences(self.revisions.document.dump(), found.policy.with_transports(self._offers.catalogue).dump())
+        if edited and ahead and self.member.worker == 1:
+            _log.warning(
+                "the policy in the configuration differs from the one in force, and is not applied",
+                revision=self.revisions.current.number,
+                paths=[change.path for change in ahead[:_SHOWN]],
+                see="gapless policy diff",
+                apply="gapless policy apply",
+            )
+        return self.live.take(found)
 
     def _preview(self, data: Data) -> Awaitable[object]:
         policy = compiled(parse(data["policy"]), self._offers.catalogue, tolerant=True)

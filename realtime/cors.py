@@ -26,6 +26,10 @@ class Cors:
 
     def __init__(self, origins: Collection[str]) -> None:
         """Allow these origins: scheme, host and port, as browsers send them."""
+        self.allow(origins)
+
+    def allow(self, origins: Collection[str]) -> None:
+        """Allow these origins from now on, and no others."""
         self._origins = frozenset(origin.encode() for origin in origins)
 
     def allowed(self, scope: dict[str, Any]) -> bytes | None:

@@ -10,6 +10,7 @@ import structlog
 from realtime.delivery.attachment import control
 
 if TYPE_CHECKING:
+    from realtime.config import Live
     from realtime.delivery.hub import Hub
 
 _log = structlog.get_logger("gapless.server")
@@ -18,11 +19,10 @@ _log = structlog.get_logger("gapless.server")
 class Drain:
     """Sends the clients of one worker to other gateways."""
 
-    def __init__(self, hub: Hub, within_ms: int, retry_ms: int) -> None:
-        """Spread it over `within_ms`; clients wait about `retry_ms` before they connect again."""
+    def __init__(self, hub: Hub, live: Live) -> None:
+        """Spread it over the time that the settings give."""
         self._hub = hub
-        self._within_ms = within_ms
-        self._retry_ms = retry_ms
+        self._live = live
 
     @property
     def has_begun(self) -> bool:
@@ -34,8 +34,9 @@ class Drain:
         if self._hub.is_closed:
             return
         self._hub.is_closed = True
-        _log.info("draining", connections=len(self._hub.attachments), within_ms=self._within_ms)
-        said = control("gateway.drain-started", within_ms=self._within_ms, retry_ms=self._retry_ms)
+        within_ms, retry_ms = self._live.settings.server.drain, self._live.settings.sse.retry
+        _log.info("draining", connections=len(self._hub.attachments), within_ms=within_ms)
+        said = control("gateway.drain-started", within_ms=within_ms, retry_ms=retry_ms)
         now_ms = self._hub.wheel.now_ms()
         for attachment in list(self._hub.attachments):
-            attachment.leave(said, now_ms + int(random.uniform(0, self._within_ms)))
+            attachment.leave(said, now_ms + int(random.uniform(0, within_ms)))

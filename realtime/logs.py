@@ -46,6 +46,8 @@ _SECRET_TEXTS: Final = tuple(
 
 # Uvicorn and Quart come with handlers of their own, which would write each line a second time, and unredacted.
 _FOREIGN_LOGGERS: Final = ("uvicorn", "uvicorn.error", "uvicorn.asgi", "quart", "quart.app", "quart.serving")
+# They tell of each request, and of each change of a file, which our own log may be.
+_TALKATIVE_LOGGERS: Final = ("httpx2", "watchfiles")
 _ACCESS_LOGGERS: Final = ("uvicorn.access", "hypercorn.access")
 
 
@@ -74,7 +76,8 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     root.addHandler(handler)
     root.setLevel(level)
     _take_over_foreign_loggers()
-    logging.getLogger("httpx2").setLevel(max(level, logging.WARNING))  # it tells of each request
+    for name in _TALKATIVE_LOGGERS:
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *_common_processors(), ProcessorFormatter.wrap_for_formatter],

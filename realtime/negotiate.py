@@ -16,7 +16,7 @@ from realtime.errors import InvalidField, LogUnavailable, NoCommonTransport
 if TYPE_CHECKING:
     from realtime.auth import Credential, Credentials
     from realtime.channel.follower import Follower
-    from realtime.config import Settings
+    from realtime.config import Live
     from realtime.offers import Offers
 
 _Short = Annotated[StrictStr, Field(max_length=255)]
@@ -63,7 +63,7 @@ class Proposal(BaseModel):
 class Negotiator:
     """Answers negotiations."""
 
-    settings: Settings
+    live: Live
     offers: Offers
     credentials: Credentials
     follower: Follower
@@ -89,7 +89,7 @@ class Negotiator:
             client=client,
             transports=supported,
             arms=decision.arms,
-            ttl_ms=self.settings.auth.ticket_ttl,
+            ttl_ms=self.live.settings.auth.ticket_ttl,
             failed=dict.fromkeys(failed, now_ms + policy.fallback_retry_after_ms),
             first=decision.first or "",
             revision=policy.revision,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from realtime.auth import Credential, Credentials, Identity
     from realtime.channel.event import Control, Cursor
     from realtime.channel.follower import Follower
-    from realtime.config import Settings
+    from realtime.config import Live
     from realtime.request import Request
     from realtime.serving import Serving
     from transports.transport import Transport
@@ -38,9 +38,9 @@ _MUCH_LATER = 5
 class Planner:
     """Makes plans out of requests, the policy and the settings."""
 
-    def __init__(self, settings: Settings, serving: Serving, credentials: Credentials, follower: Follower) -> None:
+    def __init__(self, live: Live, serving: Serving, credentials: Credentials, follower: Follower) -> None:
         """Plan by these."""
-        self._settings = settings
+        self._live = live
         self._serving = serving
         self._credentials = credentials
         self._follower = follower
@@ -102,7 +102,7 @@ class Planner:
             begin = Start()
         from_now = begin == Start() and self._follower.filled
         given = self._follower.tail if from_now else begin.cursor
-        return Terms(retry_ms=_jittered(self._settings.sse.retry * _MUCH_LATER, 0.5), given=given)
+        return Terms(retry_ms=_jittered(self._live.settings.sse.retry * _MUCH_LATER, 0.5), given=given)
 
     def _terms(
         self,
@@ -113,7 +113,7 @@ class Planner:
         *,
         stays_open: bool,
     ) -> Terms:
-        settings = self._settings
+        settings = self._live.settings
         public = not transport.stays_open and is_public(request)
         interval_ms = parameters.get("interval_ms", settings.polling.interval)
         return Terms(
@@ -131,7 +131,7 @@ class Planner:
         tags = request.headers.get("if-none-match")
         if not tags or f'"{cursor}"' not in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
             return False
-        return _now_ms() - cursor.ms < self._settings.history.retention / 2
+        return _now_ms() - cursor.ms < self._live.settings.history.retention / 2
 
     def _hold(self, transport: Transport, request: Request, terms: Terms, parameters: Mapping[str, int]) -> int:
         asked = request.query.get("hold_ms")
@@ -153,7 +153,7 @@ class Planner:
         left_ms, life_ms = ticket.expires_ms - _now_ms(), ticket.expires_ms - ticket.issued_ms
         if left_ms >= max(life_ms / 2, 2 * wait_ms):
             return None
-        new = self._credentials.renew(ticket, max(self._settings.auth.ticket_ttl, 2 * wait_ms))
+        new = self._credentials.renew(ticket, max(self._live.settings.auth.ticket_ttl, 2 * wait_ms))
         return new.text if new.expires_ms > ticket.expires_ms else None
 
 

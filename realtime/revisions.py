@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from policies.document import Document
-    from policies.policy import Catalogue, Policy
     from realtime.control import Control
+    from realtime.offers import Offers
 
 REVISED: Final = "policy.revised"
 
@@ -58,22 +58,20 @@ class Revision(msgspec.Struct, frozen=True):
 class Revisions:
     """The policy in force in this process, and its history in Redis."""
 
-    def __init__(
-        self, control: Control, baseline: Document, catalogue: Catalogue, adopt: Callable[[Policy, int], None]
-    ) -> None:
-        """Begin with the configuration's policy; `adopt` puts one in force, and takes when it was made (unix ms)."""
+    def __init__(self, control: Control, baseline: Document, offers: Offers) -> None:
+        """Begin with the configuration's policy; what is in force is put into `offers`."""
         self._control = control
-        self._catalogue = catalogue
-        self._adopt = adopt
+        self._offers = offers
         self._wanted = asyncio.Event()
-        self.baseline = baseline.with_transports(catalogue)
+        self.baseline = baseline.with_transports(offers.catalogue)
         self.document = self.baseline
-        self.current = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
+        self._first = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
+        self.current = self._first
         self.is_loaded = False
         """Whether it is known what Redis holds."""
         control.on_restart(self._wanted.set)
         control.on_record(REVISED, lambda _id, _data: self._wanted.set())
-        adopt(compiled(self.baseline, catalogue), 0)
+        offers.adopt(compiled(self.baseline, offers.catalogue), 0)
 
     @property
     def is_stale(self) -> bool:
@@ -107,9 +105,9 @@ class Revisions:
         if self.current.number and revision == self.current:
             return
         document = parse(revision.policy)
-        policy = compiled(document, self._catalogue, revision.number, tolerant=True)
-        self.current, self.document = revision, document.with_transports(self._catalogue)
-        self._adopt(policy, revision.at)
+        policy = compiled(document, self._offers.catalogue, revision.number, tolerant=True)
+        self.current, self.document = revision, document.with_transports(self._offers.catalogue)
+        self._offers.adopt(policy, revision.at)
         _log.info("policy in force", revision=revision.number, by=revision.by, reason=revision.reason)
 
     # What admins do
@@ -122,10 +120,10 @@ class Revisions:
             PreconditionFailed: the revision in force is not `expected` any more.
             LogUnavailable: Redis does not answer: perhaps it is in force.
         """
-        compiled(document, self._catalogue)
+        compiled(document, self._offers.catalogue)
         self.require(expected)
         before = self.document
-        document = document.with_transports(self._catalogue)
+        document = document.with_transports(self._offers.catalogue)
         changes = differences(before.dump(), document.dump())
         if not changes and self.current.number:
             return self.current
@@ -179,11 +177,13 @@ class Revisions:
         return [_revision(raw) for raw in raws]
 
     async def revision(self, number: int) -> Revision:
-        """Return one revision.
+        """Return one revision; 0 is the configuration that this process began with.
 
         Raises:
             NotFound: there is none with this number, or none any more.
         """
+        if number == 0:
+            return self._first
         raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
         if not raws:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")

@@ -21,7 +21,7 @@ from transports.transport import problem
 
 if TYPE_CHECKING:
     from realtime.auth import Credentials
-    from realtime.config import Settings
+    from realtime.config import Live
     from realtime.drain import Drain
     from realtime.history import History
     from realtime.negotiate import Negotiator
@@ -42,7 +42,7 @@ class Routes:
 
     def __init__(  # noqa: PLR0913, PLR0917 - the parts that it hands over to
         self,
-        settings: Settings,
+        live: Live,
         credentials: Credentials,
         negotiator: Negotiator,
         history: History,
@@ -50,7 +50,7 @@ class Routes:
         rates: Rates,
     ) -> None:
         """Answer with these."""
-        self._settings = settings
+        self._live = live
         self._credentials = credentials
         self._negotiator = negotiator
         self._history = history
@@ -93,7 +93,7 @@ class Routes:
             client={},
             transports=None,
             arms={},
-            ttl_ms=expires_ms if wanted.cookie else self._settings.auth.ticket_ttl,
+            ttl_ms=expires_ms if wanted.cookie else self._live.settings.auth.ticket_ttl,
             cookie=wanted.cookie,
         )
         life_ms = ticket.expires_ms - ticket.issued_ms

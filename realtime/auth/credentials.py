@@ -70,8 +70,7 @@ class Credentials:
         Raises:
             ConfigError: the configured key can't be used.
         """
-        scopes = settings.auth.anonymous_scopes
-        self._anonymous = Credential(anonymous(scopes), None, "anonymous") if scopes else None
+        self._anonymous = _anonymous(settings)
         self._now_ms = now_ms
         self._audience = settings.auth.audience or ()
         self._tokens = Tokens(settings.auth, secret, now_ms, fetch)
@@ -83,6 +82,12 @@ class Credentials:
         """Tells whether an identity was revoked, and is refused though its credential is good."""
         self.fetches_keys = settings.auth.jwks_url is not None
         """Whether keys come from a JWKS address, so that a token may need one that has to be fetched first."""
+
+    def take(self, settings: Settings) -> None:
+        """Take on another configuration's anonymous scopes and origins; its keys need a restart."""
+        self._anonymous = _anonymous(settings)
+        self._tickets.take_for_anonymous(self._anonymous and self._anonymous.identity)
+        self._cookie = TicketCookie(settings)
 
     def authenticate(self, request: Request) -> Credential:
         """Return who makes a request: by the header, else the query, else the cookie, else anonymous.
@@ -221,6 +226,12 @@ class Credentials:
             aud=self._audience,
         )
         return self._tokens.mint(claims)
+
+
+def _anonymous(settings: Settings) -> Credential | None:
+    """Return what a client without a credential is, if it may see anything."""
+    scopes = settings.auth.anonymous_scopes
+    return Credential(anonymous(scopes), None, "anonymous") if scopes else None
 
 
 def _bearer_token(header: str) -> str:

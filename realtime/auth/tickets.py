@@ -100,6 +100,11 @@ class Tickets:
         self._now_ms = now_ms
         self._opened: Recent[Ticket] = Recent()
 
+    def take_for_anonymous(self, anonymous: Identity | None) -> None:
+        """Take who comes without a credential for this from now on."""
+        self._anonymous = anonymous
+        self._opened.clear()
+
     def seal(  # noqa: PLR0913 - what a ticket holds
         self,
         identity: Identity,

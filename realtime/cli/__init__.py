@@ -1,11 +1,11 @@
-"""The command line: ``gapless serve``, ``demo``, ``token``, ``publish`` and ``tail``.
+"""The command line: ``gapless serve``, ``demo``, ``token``, ``publish``, ``tail``, and the operator's in ``admin/``.
 
 Rules:
 
 * Standard output is for results (an address, a token, ids, envelopes), one a line; everything else goes to standard
   error.
 * Exit statuses: 0, done, or ended by Ctrl-C where that is how it ends (serve, demo, tail); 1, it couldn't be done, and
-  the message says why; 2, wrong usage or configuration; 130, publish was interrupted.
+  the message says why; 2, wrong usage or configuration; 130, publish was interrupted. `policy diff` has its own.
 * What a user can cause is told in words, never as a traceback.
 """
 

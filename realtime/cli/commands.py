@@ -7,6 +7,7 @@ import typer
 from typer.core import TyperGroup
 
 from realtime.cli import publish, serve, tail, token
+from realtime.cli.admin import explain, gateways, policy, revoke, rollout, transport
 from realtime.cli.console import Failure, complain
 from realtime.errors import ConfigError, GaplessError, MalformedParameter
 
@@ -29,7 +30,7 @@ class Commands(TyperGroup):
             raise typer.Exit(_FAILED) from error
         except Failure as failure:
             complain(str(failure))
-            raise typer.Exit(_FAILED) from failure
+            raise typer.Exit(failure.status) from failure
 
 
 app = typer.Typer(
@@ -67,6 +68,8 @@ def main(
       gapless serve                                the service alone
       gapless publish host.pinged --data '{"n":1}' an event from here
       gapless tail                                 the events as they come
+      gapless policy show                          who gets which transport
+      gapless gateways                             who serves
 
     [bold]Exit status[/]
 
@@ -84,3 +87,10 @@ app.command("serve")(serve.serve)
 app.command("token")(token.token)
 app.command("publish")(publish.publish)
 app.command("tail")(tail.tail)
+policy.app.command("explain")(explain.explain)
+app.add_typer(policy.app, name="policy")
+app.add_typer(transport.app, name="transport")
+app.add_typer(rollout.app, name="rollout")
+app.command("gateways")(gateways.gateways)
+app.command("drain")(gateways.drain)
+app.command("revoke")(revoke.revoke)

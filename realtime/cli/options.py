@@ -10,7 +10,7 @@ import typer
 
 from realtime import logs
 from realtime.auth import Credentials
-from realtime.config import Settings, load, resolve_secret
+from realtime.config import Settings, Source, resolve_secret
 
 URL_VARIABLE = "GAPLESS_URL"
 TOKEN_VARIABLE = "GAPLESS_TOKEN"  # noqa: S105 - the name of a variable
@@ -43,15 +43,20 @@ Token = Annotated[
 ]
 
 
-def configured(config: Path | None, **flags: object) -> Settings:
-    """Read the configuration; flags that are given (`server__port`) win.
+def source(config: Path | None, **flags: object) -> Source:
+    """Return where the configuration comes from; flags that are given (`server__port`) win."""
+    environ = {name: text for name, text in os.environ.items() if name not in {URL_VARIABLE, TOKEN_VARIABLE}}
+    given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
+    return Source(config, environ, given)
+
+
+def configured(config: Path | None) -> Settings:
+    """Read the configuration.
 
     Raises:
         ConfigError: it can't be used.
     """
-    environ = {name: text for name, text in os.environ.items() if name not in {URL_VARIABLE, TOKEN_VARIABLE}}
-    given = {key.replace("__", "."): value for key, value in flags.items() if value is not None}
-    return load(config, environ, given)
+    return source(config).load()
 
 
 def credentials(config: Path | None) -> Credentials:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Kind = TypeVar("Kind")
 
 UNAUTHORIZED: Final = 401
+FORBIDDEN: Final = 403
+PRECONDITION_FAILED: Final = 412
 _TRY_AGAIN: Final = frozenset({408, 425, 429})
 _SERVER_ERROR: Final = 500
 _FIRST_ERROR: Final = 400

@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from realtime.cli.console import output
-from realtime.cli.options import DEFAULT_URL, Config, configured
-from realtime.config import Settings
+from realtime.cli.options import DEFAULT_URL, Config, source
+from realtime.config import Source
 
 Host = Annotated[
     str | None, typer.Option(help="The address to listen on: 127.0.0.1, unless configured.", metavar="ADDRESS")
@@ -31,6 +31,10 @@ def serve(*, host: Host = None, port: Port = None, workers: Workers = None, conf
     Ctrl-C ends everything at once, with status 0: clients come back with
     their cursors and miss nothing. A second Ctrl-C ends it by force.
 
+    When the configuration is edited, or at SIGHUP, it takes on what it can
+    without a restart, and names what it can't. A policy that was edited is
+    told of, and put in force by gapless policy apply alone.
+
     [bold]Examples[/]
 
       gapless serve
@@ -40,7 +44,7 @@ def serve(*, host: Host = None, port: Port = None, workers: Workers = None, conf
     Exit status: 0, ended by a signal; 1, it can't start (the port is in use,
     no Valkey); 2, the configuration, or the Redis it names, can't be used.
     """
-    _run(configured(config, server__host=host, server__port=port, server__workers=workers), _announce)
+    _run(source(config, server__host=host, server__port=port, server__workers=workers), _announce)
 
 
 def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None:
@@ -61,14 +65,15 @@ def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None
 
     Exit status: as of gapless serve.
     """
-    _run(configured(config, server__host=host, server__port=port), _announce_page, demo=True)
+    _run(source(config, server__host=host, server__port=port), _announce_page, demo=True)
 
 
-def _run(settings: Settings, announce: Callable[[str], None], *, demo: bool = False) -> None:
+def _run(config: Source, announce: Callable[[str], None], *, demo: bool = False) -> None:
+    config.load()  # what is wrong with it is said at once
     with suppress(KeyboardInterrupt):  # Ctrl-C before the service hears it itself
         from realtime.server.run import serve as run  # noqa: PLC0415 - a second, that other commands do without
 
-        run(settings, announce, demo=demo)
+        run(config, announce, demo=demo)
 
 
 def _announce(url: str) -> None:

@@ -4,8 +4,12 @@ Every setting is `<section>.<key>`, lives in `settings.py` with its default and 
 documented in the `config.toml` at the root (a test compares the two). The environment variable
 `GAPLESS_<SECTION>__<KEY>` overrides it. Whatever is wrong is said in one message that names where
 it stands and what would be right, and then nothing starts.
+
+A service that runs reads it anew when the file changes or it is asked to, and takes on what it can
+(`live.py`); a configuration that can't be used changes nothing then.
 """
 
+from realtime.config.live import RELOADED, Live, Taken
 from realtime.config.secret import resolve_secret
 from realtime.config.settings import (
     SHORTEST_SECRET,
@@ -22,21 +26,25 @@ from realtime.config.settings import (
     SseSettings,
     TransportsSettings,
 )
-from realtime.config.sources import load
+from realtime.config.sources import Source, load
 
 __all__ = [
+    "RELOADED",
     "SHORTEST_SECRET",
     "AuthSettings",
     "CorsSettings",
     "HistorySettings",
     "LimitsSettings",
+    "Live",
     "LogSettings",
     "LongPollSettings",
     "PollingSettings",
     "RedisSettings",
     "ServerSettings",
     "Settings",
+    "Source",
     "SseSettings",
+    "Taken",
     "TransportsSettings",
     "load",
     "resolve_secret",

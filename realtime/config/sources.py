@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -30,6 +31,24 @@ _NO_FLAGS: Final[Mapping[str, object]] = MappingProxyType({})
 # https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
 _LINK: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
 _LINKED_PORT: Final = re.compile(r"(tcp|udp|sctp)://")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where one program's configuration comes from, so that it can be read again, with the same precedence."""
+
+    path: Path | None = None
+    environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    flags: Mapping[str, object] = field(default_factory=dict)
+
+    @property
+    def file(self) -> Path:
+        """The file that is read, which need not be there."""
+        return (self.path or DEFAULT_FILE).absolute()
+
+    def load(self) -> Settings:
+        """Read it; raises as `load` does."""
+        return load(self.path, self.environ, self.flags)
 
 
 def load(
@@ -66,7 +85,7 @@ def _settings(values: dict[str, object], origins: Origins, faults: list[str]) ->
         faults += wrong_settings(error, values, origins)
     # Raised outside the `except`: pydantic's own error holds the values, secrets too, and would be shown with ours.
     if settings is None or faults:
-        raise ConfigError("\n".join(["The configuration can't be used, so nothing was started:", *faults]))
+        raise ConfigError("\n".join(["The configuration can't be used:", *faults]))
     return settings
 
 

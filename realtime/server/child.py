@@ -1,9 +1,11 @@
 """A process of our own that is started again when it dies, and never outlives us.
 
-It reports to its parent through a pipe: once, that it is ready, or why it can't be. The end of the pipe is its end.
+It reports to its parent through a pipe: once, that it is ready, or why it can't be. The end of the pipe is its end. The
+other way the parent tells it news; who takes its place is told the last.
 
 Rules: it is started from the main thread, which is the parent that the kernel watches (`die_with_parent`). A terminal's
-Ctrl-C goes to every process of the group: a child doesn't hear it, and is ended by its parent, in the right order.
+Ctrl-C, and its end, go to every process of the group: a child doesn't hear them, and is ended by its parent, in the
+right order.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import os
 import signal
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import structlog
 
@@ -31,6 +33,7 @@ _SLOWEST_RESTART_S: Final = 10.0
 _STOP_S: Final = 5.0
 """How long a child may take to end before it is killed: longer than a gateway's last answers."""
 
+_UNHEARD: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 _spawn: Final = multiprocessing.get_context("spawn")
 _log = structlog.get_logger("gapless.server")
 
@@ -50,6 +53,13 @@ class Report:
         """Tell the parent why it can't begin."""
         self._pipe.send(problem)
 
+    async def hear(self, take: Callable[[Any], object]) -> None:
+        """Hand the parent's news to `take`, until there will be none."""
+        with suppress(EOFError):
+            while True:
+                await _readable(self._pipe.fileno())
+                take(self._pipe.recv())
+
 
 @dataclass(slots=True)
 class Child:
@@ -62,6 +72,18 @@ class Child:
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it was ready for the first time."""
     _pause_s: float = field(init=False, default=_FIRST_RESTART_S)
+    _pipe: Connection | None = field(init=False, default=None)
+    _news: object = field(init=False, default=None)
+
+    def tell(self, news: object) -> None:
+        """Tell it something, and whoever takes its place, until there is later news."""
+        self._news = news
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._pipe is not None and self._news is not None:
+            with suppress(OSError):  # it has just ended, and the next one is told
+                self._pipe.send(self._news)
 
     async def keep(self) -> NoReturn:
         """Start it, and start it again whenever it dies, until cancelled; then it is ended.
@@ -71,11 +93,14 @@ class Child:
         """
         while True:
             process, pipe = self._start()
+            self._pipe = pipe
+            self._pass_on()
             try:
                 with suppress(EOFError):
                     await self._listen(pipe)
                 await _ended(process)
             finally:
+                self._pipe = None
                 await _end(process)
                 pipe.close()
             if not self.ready.is_set():
@@ -85,10 +110,10 @@ class Child:
             self._pause_s = min(self._pause_s * 2, _SLOWEST_RESTART_S)
 
     def _start(self) -> tuple[SpawnProcess, Connection]:
-        ours, theirs = _spawn.Pipe(duplex=False)
+        ours, theirs = _spawn.Pipe()
         arguments = (os.getpid(), theirs, self.work, self.arguments)
         process = _spawn.Process(target=_begin, name=self.name, args=arguments, daemon=True)
-        with _unheard(signal.SIGINT):
+        with _unheard():
             process.start()
         theirs.close()  # the copy in the child is the last, and ends with it
         return process, ours
@@ -118,9 +143,9 @@ def _begin(parent: int, pipe: Connection, work: Callable[..., None], arguments: 
 
 
 @contextmanager
-def _unheard(signum: signal.Signals) -> Iterator[None]:
-    """Block a signal: a process started meanwhile will never hear it, and we hear it a moment later."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signum})
+def _unheard() -> Iterator[None]:
+    """Block signals: a process started meanwhile will never hear them, and we hear them a moment later."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _UNHEARD)
     try:
         yield
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -17,9 +17,10 @@ from realtime.server.address import port_in_use, url
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 
     from realtime.config import Settings
+    from realtime.fleet import Member
 
 _BACKLOG: Final = 4096
 _LAST_ANSWERS_S: Final = 2
@@ -55,22 +56,47 @@ class Gateway(uvicorn.Server):
         self.should_exit = True
 
 
-async def run_gateway(
-    settings: Settings, redis_url: str, sock: socket.socket, ready: Callable[[], None], *, demo: bool = False
+async def run_gateway(  # noqa: PLR0913 - what there is before a service, and what goes with it
+    settings: Settings,
+    redis_url: str,
+    sock: socket.socket,
+    ready: Callable[[], None],
+    *,
+    demo: bool = False,
+    member: Member | None = None,
+    beside: Callable[[Service], Coroutine[None, None, None]] | None = None,
 ) -> None:
     """Serve on a bound socket until cancelled; then every answer is ended first, and the rest at once.
+
+    What `beside` makes of the service runs as long as that does.
 
     Raises:
         StartError: the log can't be used, or the port was taken in the meantime.
     """
-    service = Service(settings, redis_url)
+    service = Service(settings, redis_url, member)
     if demo:
         page.register(service.quart, service.credentials)
     try:
         await service.start()
-        await _serve(Gateway(settings, service, ready), sock)
+        async with _accompanied(beside and beside(service)):
+            await _serve(Gateway(settings, service, ready), sock)
     finally:
         await service.stop()
+
+
+@asynccontextmanager
+async def _accompanied(work: Coroutine[None, None, None] | None) -> AsyncIterator[None]:
+    """Have something run until the block ends."""
+    if work is None:
+        yield
+        return
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
 
 
 async def _serve(gateway: Gateway, sock: socket.socket) -> None:

@@ -9,36 +9,47 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from realtime import logs
+from realtime.app import gateway_id
+from realtime.config import Live
 from realtime.embedded import Embedded
+from realtime.fleet import Member
 from realtime.server import address, producing, stopping, worker
 from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
+from realtime.server.reloading import Reloading
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from realtime.config import Settings
+    from realtime.app import Service
+    from realtime.config import Settings, Source, Taken
 
 
-def serve(settings: Settings, announce: Callable[[str], None], *, demo: bool = False) -> None:
+def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False) -> None:
     """Run a gateway until SIGINT or SIGTERM; call `announce` with its address once clients may come.
 
-    To be called from the main thread of a process that has nothing else to do. With `demo`, the demo's page and
-    producer are part of it, and it ends with the process that started this one.
+    What is edited in the configuration meanwhile is taken on where it can be. To be called from the main thread of a
+    process that has nothing else to do. With `demo`, the demo's page and producer are part of it, and it ends with the
+    process that started this one.
 
     Raises:
         StartError: it can't start; nothing was left running.
     """
+    settings, reloading = source.load(), Reloading(source)
     started_by = os.getppid()
     logs.configure(settings)
-    stopping.run(_whole(settings, announce, demo=demo), tied_to=started_by if demo else None)
+    stopping.run(
+        _whole(settings, reloading, announce, demo=demo),
+        tied_to=started_by if demo else None,
+        hung_up=reloading.hang_up,
+    )
 
 
-async def _whole(settings: Settings, announce: Callable[[str], None], *, demo: bool) -> None:
+async def _whole(settings: Settings, reloading: Reloading, announce: Callable[[str], None], *, demo: bool) -> None:
     with closing(address.bind(settings.server, shared=settings.server.workers > 1)) as sock:
         async with _log_url(settings) as redis_url:
-            await _Parts(settings, redis_url, sock, demo).run(announce)
+            await _Parts(settings, reloading, redis_url, sock, demo).run(announce)
 
 
 @asynccontextmanager
@@ -70,6 +81,7 @@ class _Parts:
     """What runs once there is a port and a log."""
 
     settings: Settings
+    reloading: Reloading
     redis_url: str
     sock: socket.socket
     demo: bool
@@ -96,10 +108,37 @@ class _Parts:
         workers = self.settings.server.workers
         if workers == 1:
             ready = asyncio.Event()
-            group.create_task(run_gateway(self.settings, self.redis_url, self.sock, ready.set, demo=self.demo))
+            serving = run_gateway(
+                self.settings, self.redis_url, self.sock, ready.set, demo=self.demo, beside=self._reload_here
+            )
+            group.create_task(serving)
             return [ready]
-        arguments = (self.settings, self.redis_url, address.Place.of(self.sock), self.demo)
-        children = [Child(f"worker-{number}", worker.work, arguments) for number in range(1, workers + 1)]
+        place, gateway = address.Place.of(self.sock), gateway_id()
+        children = [
+            Child(
+                f"worker-{number}",
+                worker.work,
+                (self.settings, self.redis_url, place, self.demo, Member(gateway, number)),
+            )
+            for number in range(1, workers + 1)
+        ]
         for child in children:
             group.create_task(child.keep())
+        group.create_task(self._reload_in(children))
         return [child.ready for child in children]
+
+    async def _reload_here(self, service: Service) -> None:
+        service.live.on_change(logs.configure)
+        await self.reloading.run(service.reload)
+
+    async def _reload_in(self, workers: Sequence[Child]) -> None:
+        """Read the configuration once for all workers: what one takes on, all do."""
+        live = Live(self.settings)
+        live.on_change(logs.configure)
+
+        def take(found: Settings) -> Taken:
+            for one in workers:
+                one.tell(found)
+            return live.take(found)
+
+        await self.reloading.run(take)

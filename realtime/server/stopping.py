@@ -11,23 +11,27 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 FORCED: Final = 130
 """The status after a second Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 
-def run(work: Coroutine[None, None, None], *, tied_to: int | None = None) -> None:
+def run(
+    work: Coroutine[None, None, None], *, tied_to: int | None = None, hung_up: Callable[[], None] | None = None
+) -> None:
     """Run `work`, and cancel it at the first SIGINT or SIGTERM, or when the process `tied_to` ends.
 
-    To be called from the main thread. A second SIGINT ends this process at once, and the kernel those that depend on
-    it (`die_with_parent`).
+    To be called from the main thread. SIGHUP calls `hung_up`. A second SIGINT ends this process at once, and the kernel
+    those that depend on it (`die_with_parent`).
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, suppress(asyncio.CancelledError):
-        runner.run(_until_stopped(work, tied_to))
+        runner.run(_until_stopped(work, tied_to, hung_up))
 
 
-async def _until_stopped(work: Coroutine[None, None, None], tied_to: int | None) -> None:
+async def _until_stopped(
+    work: Coroutine[None, None, None], tied_to: int | None, hung_up: Callable[[], None] | None
+) -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     interrupts = 0
@@ -41,6 +45,8 @@ async def _until_stopped(work: Coroutine[None, None, None], tied_to: int | None)
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
     loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    if hung_up is not None:
+        loop.add_signal_handler(signal.SIGHUP, hung_up)
     with ExitStack() as watched:
         if tied_to is not None:
             _watch(tied_to, task, watched)

@@ -10,17 +10,31 @@ from realtime.server import stopping
 from realtime.server.gateway import run_gateway
 
 if TYPE_CHECKING:
+    from realtime.app import Service
     from realtime.config import Settings
+    from realtime.fleet import Member
     from realtime.server.address import Place
     from realtime.server.child import Report
 
 
-def work(report: Report, settings: Settings, redis_url: str, place: Place, demo: bool) -> None:  # noqa: FBT001 - `Child` passes its arguments by position
-    """Serve until ended, in a process of its own.
+def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
+    report: Report,
+    settings: Settings,
+    redis_url: str,
+    place: Place,
+    demo: bool,  # noqa: FBT001 - see above
+    member: Member,
+) -> None:
+    """Serve until ended, in a process of its own; `member` says which worker of which gateway it is.
 
     Raises:
         StartError: it can't start.
     """
     logs.configure(settings)
+
+    async def hear(service: Service) -> None:
+        service.live.on_change(logs.configure)
+        await report.hear(service.reload)
+
     with closing(place.bind()) as sock:
-        stopping.run(run_gateway(settings, redis_url, sock, report.ready, demo=demo))
+        stopping.run(run_gateway(settings, redis_url, sock, report.ready, demo=demo, member=member, beside=hear))

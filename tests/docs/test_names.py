@@ -69,6 +69,15 @@ def commands() -> Mapping[str, Command]:
     return found
 
 
+def named(text: str) -> Iterable[tuple[str, Command | None, str]]:
+    """Return the commands that a text names, each with what there is of that name, and what follows it."""
+    for name, rest in re.findall(r"(?:^|[|(] ?)gapless ([a-z]+)([^|)]*)", text):
+        command = commands().get(name)
+        inner: Mapping[str, Command] = getattr(command, "commands", {})
+        word = re.match(r" ([a-z]+)\b", rest) if inner else None
+        yield (f"{name} {word[1]}", inner.get(word[1]), rest) if word else (name, command, rest)
+
+
 def options(command: Command) -> Iterable[str]:
     return {option for parameter in command.params for option in parameter.opts} | {"--help", "-h"}
 
@@ -76,13 +85,19 @@ def options(command: Command) -> Iterable[str]:
 @EVERY_PAGE
 def test_commands_and_options_that_are_named_are_there(one: Page) -> None:
     for text in code(one):
-        for name, rest in re.findall(r"(?:^|[|(] ?)gapless ([a-z]+)([^|)]*)", text):
-            assert name in commands(), text
-            assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest)) <= set(options(commands()[name])), text
+        for name, command, rest in named(text):
+            assert command is not None, f"{name}: {text}"
+            assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", rest)) <= set(options(command)), text
 
 
 def test_the_readme_names_every_command() -> None:
     assert set(re.findall(r"^\| `gapless ([a-z]+)`", page("README.md").prose, re.MULTILINE)) == set(commands())
+
+
+def test_the_page_of_the_command_line_names_every_command() -> None:
+    every = {f"{name} {inner}" for name, group in commands().items() for inner in getattr(group, "commands", {})}
+    every |= {name for name, command in commands().items() if not hasattr(command, "commands")}
+    assert {name for text in code(page("docs/cli.md")) for name, _, _ in named(text)} >= every
 
 
 @EVERY_PAGE
