@@ -11,7 +11,10 @@ from typing import TYPE_CHECKING
 from quart import Quart
 
 from admin.api import Api
+from admin.console import Console
 from admin.desk import DRAINED, PREVIEWED, Desk
+from admin.feed import FEED, Feed
+from admin.session import Sessions
 from policies.document import parse
 from policies.policy import compiled
 from realtime.attach import Attacher, Channel
@@ -22,7 +25,7 @@ from realtime.channel.reader import Replays
 from realtime.channel.window import Window
 from realtime.config import resolve_secret
 from realtime.connect import check, connect
-from realtime.connections import Connections
+from realtime.connections import Connections, end_revoked
 from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
@@ -67,7 +70,9 @@ class Service:
             ConfigError: the settings can't be used.
         """
         self.member = member or Member(gateway_id(), 1)
-        self.credentials = Credentials(settings, resolve_secret(settings))
+        secret = resolve_secret(settings)
+        self.credentials = Credentials(settings, secret)
+        self.sessions = Sessions(secret, self.credentials, settings)
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
@@ -78,11 +83,12 @@ class Service:
         presence = Presence()
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
+        self._feed = Feed(self._control, self.sessions, self._offers.transports["sse"], settings)
         connections = Connections(self._control, self.member, self._hub, presence)
         moves = Moves(self._offers, connections.farewell)
         self._migration = Migration(self._offers, moves, self._hub, presence)
         self.revisions = Revisions(self._control, settings.policy, self._offers.catalogue, self._offers.adopt)
-        self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
+        self._revocations = Revocations(self._control, self._end_revoked)
         self.credentials.revoked = self._revocations
         self._fleet = Fleet(self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions)
         self._control.on(PREVIEWED, self._preview)
@@ -100,6 +106,8 @@ class Service:
         Routes(settings, self.credentials, negotiator, History(self._follower), self._drain).register(self.quart)
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
+        Console(self.desk, self.sessions).register(self.quart)
+        dispatcher.feed(FEED, self._feed.attach)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
         self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins))
@@ -133,6 +141,10 @@ class Service:
     def is_ready(self) -> bool:
         """Whether clients may be sent here: the window is filled, and the policy in force is known."""
         return self._follower.filled and self.revisions.is_loaded and not self._drain.has_begun
+
+    def _end_revoked(self) -> None:
+        end_revoked(self._hub, self._revocations)
+        self._feed.end_revoked(self._revocations)
 
     def _preview(self, data: Data) -> Awaitable[object]:
         policy = compiled(parse(data["policy"]), self._offers.catalogue, tolerant=True)

@@ -64,7 +64,7 @@ async def run_gateway(
     """
     service = Service(settings, redis_url)
     if demo:
-        page.register(service.quart, service.credentials)
+        page.register(service.quart, service.credentials, service.sessions)
     try:
         await service.start()
         await _serve(Gateway(settings, service, ready), sock)
