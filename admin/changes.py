@@ -94,15 +94,18 @@ class Restore:
         """What the form of the dialog repeats."""
         return {"act": "restore", "number": str(self.number)}
 
+    @property
+    def _what(self) -> str:
+        return f"revision {self.number}" if self.number else "the configuration"
+
     async def ask(self, desk: Desk, expected: int | None) -> Question:
         """Tell whom it would move."""
-        what = f"revision {self.number}" if self.number else "the configuration"
-        return await _question(desk, expected, await desk.revisions.earlier(self.number), f"Restore {what}")
+        return await _question(desk, expected, await desk.revisions.earlier(self.number), f"Restore {self._what}")
 
     async def do(self, desk: Desk, operator: Operator, reason: str, expected: int | None) -> str:
         """Restore it."""
         revision = await desk.restore(self.number, operator, reason, _required(expected))
-        return f"Revision {self.number} is restored, as revision {revision.number}"
+        return f"Restored {self._what}: revision {revision.number} is in force"
 
 
 CHANGES: Final[Reading] = {"switch": Switch.read, "ramp": Ramp.read, "restore": Restore.read}

@@ -26,7 +26,7 @@ from admin.changes import CHANGES
 from admin.commands import COMMANDS, TERMS
 from admin.door import operator as admitted
 from admin.session import CSRF_HEADER, NAME, check_csrf
-from realtime.errors import GaplessError, InternalError, InvalidField, NotFound, Unauthenticated
+from realtime.errors import GaplessError, InternalError, InvalidField, LogUnavailable, NotFound, Unauthenticated
 from realtime.framework import asked
 from realtime.parameters import whole_number
 
@@ -167,11 +167,11 @@ class Console:
         current = self._desk.revisions.current.number
         try:
             found = await self._desk.revisions.list(_REVISIONS + 1, before)
-        except GaplessError:  # Redis is away, which the banner says
-            found = []
+        except LogUnavailable:
+            return {"revisions": [], "older": None, "revision": current, "is_read": False}
         more = found[_REVISIONS - 1].number if len(found) > _REVISIONS else None
         shown = [views.revision(one, current) for one in found[:_REVISIONS]]
-        return {"revisions": shown, "older": more, "revision": current}
+        return {"revisions": shown, "older": more, "revision": current, "is_read": True}
 
     # Asking
 

@@ -65,7 +65,7 @@ export class Charts {
   #line(name, dash, isFilled) {
     const stroke = this.#colour(name);
     const fill = isFilled ? `${stroke}40` : undefined;
-    return { stroke, fill, width: dash ? 1.2 : 1.8, dash, spanGaps: true, points: { show: false } };
+    return { stroke, fill, width: dash ? 1.2 : 1.8, dash, spanGaps: !isFilled, points: { show: false } };
   }
 
   #colour(name) {
@@ -123,7 +123,7 @@ function item() {
 function stacked(columns) {
   const sums = columns.map((column) => [...column]);
   for (let i = sums.length - 2; i >= 0; i--) {
-    sums[i] = sums[i].map((value, row) => (value ?? 0) + (sums[i + 1][row] ?? 0));
+    sums[i] = sums[i].map((value, row) => (value === null ? null : value + (sums[i + 1][row] ?? 0)));
   }
   return sums;
 }

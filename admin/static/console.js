@@ -21,6 +21,10 @@ const series = new Series();
 const charts = new Charts(series, document.getElementById("transports"));
 const forms = watchRollouts(document.getElementById("rollouts"));
 const feed = new Feed("/admin/events", { event, state });
+/** How long it is said that something was done. */
+const TOLD_MS = 12000;
+
+let shown = 0;
 let isWaiting = false;
 let isBehind = true;
 
@@ -73,6 +77,8 @@ function told({ detail }) {
   dialog.close();
   forms.done();
   write("toast", detail.message);
+  clearTimeout(shown);
+  shown = setTimeout(write, TOLD_MS, "toast", "");
   refreshAll();
 }
 

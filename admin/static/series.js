@@ -20,7 +20,10 @@ export class Series {
     const ms = Date.parse(time);
     this.#latest.set(key(data), { ms, data });
     const second = Math.floor(ms / 1000);
-    if (this.times.at(-1) !== second) this.#begin(second);
+    const last = this.times.at(-1);
+    // A row without values, where nobody told anything: a gap is drawn as one.
+    if (second - last > SILENT_MS / 1000) this.#begin(last + 1);
+    if (last !== second) this.#begin(second);
     this.#write(ms);
   }
 
