@@ -51,9 +51,9 @@ def acted(message: str) -> Response:
 
 def refused(error: GaplessError) -> Response:
     """Say no, in words, and tell the page what to do about it."""
-    headers = {}
+    headers: dict[str, str] = {}
     if isinstance(error, Unauthenticated):
-        headers["HX-Redirect"] = f"{DOOR}?why=over"
+        headers |= {"HX-Trigger": "console-over", "HX-Reswap": "none"}
     if isinstance(error, PreconditionFailed):
         headers["HX-Trigger"] = "console-stale"
     return page("parts/problem.html", {"problem": error}, status=error.status, headers=headers)

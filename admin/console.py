@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from admin.session import Session, Sessions
 
 _ACTS: Final = {**CHANGES, **COMMANDS}
-_REVISIONS: Final = 20
+_REVISIONS: Final = 10
 _LONGEST_REASON: Final = 500
 _NO_ERROR: Final = 400
 _WHY: Final = {"out": "You are signed out.", "over": "Your session is over: sign in again."}

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from realtime.fleet import Sample
     from realtime.revisions import Revision
 
-_LONGEST_VALUE: Final = 400
+_LONGEST_VALUE: Final = 160
 _MOST_ROWS: Final = 50
 _SECOND: Final = 1000
 _UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))

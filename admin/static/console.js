@@ -20,11 +20,12 @@ const EVERYTHING = [...new Set(Object.values(CONCERNS))];
 const series = new Series();
 const charts = new Charts(series, document.getElementById("transports"));
 const forms = watchRollouts(document.getElementById("rollouts"));
-const feed = new Feed("/admin/events", { event, state });
+const feed = new Feed("/admin/events", { event, state, over });
 /** How long it is said that something was done. */
 const TOLD_MS = 12000;
 
 let shown = 0;
+let isOver = false;
 let isWaiting = false;
 let isBehind = true;
 
@@ -67,6 +68,13 @@ function state(name, reason) {
   if (name === "live") refreshAll();
 }
 
+/** The session is over: lead to the door, once, whoever hears of it first. */
+function over() {
+  if (isOver) return;
+  isOver = true;
+  location.assign("/admin/sign-in?why=over");
+}
+
 /** Write a text, only when it is another: assistive technology notices every write. */
 function write(id, text) {
   const element = document.getElementById(id);
@@ -83,6 +91,7 @@ function told({ detail }) {
 }
 
 const dialog = openDialog(document.getElementById("dialog"), (form) => forms.asked(form));
+document.body.addEventListener("console-over", over);
 document.body.addEventListener("console-acted", told);
 document.body.addEventListener("console-stale", () => {
   forms.done();

@@ -2,7 +2,7 @@
  * The live feed: the control log, over the service's own stream.
  *
  * The browser resumes a stream that was cut by itself, at its last id. When it gives up (a refusal is final for it) we
- * begin anew from there; a session that is over leads to the door.
+ * begin anew from there, or tell that the session is over.
  */
 
 const CONTROLS = ["connection.established", "heartbeat.sent", "history.truncated", "ticket.expired", "connection.closed"];
@@ -26,8 +26,8 @@ export class Feed {
 
   /**
    * @param {string} url
-   * @param {{event: (name: string, envelope: object) => void, state: (name: string, reason: string) => void}} observer
-   *   told of each event, and whether the feed is "live" or "lost"
+   * @param {{event: (name: string, envelope: object) => void, state: (name: string, reason: string) => void,
+   *   over: () => void}} observer told of each event, whether the feed is "live" or "lost", and when the session is over
    */
   constructor(url, observer) {
     this.url = url;
@@ -52,7 +52,7 @@ export class Feed {
   /** EventSource can't say what it was refused with: ask for something else, which can. */
   async #again() {
     const answer = await fetch("/admin/parts/status", { redirect: "error" }).catch(() => null);
-    if (answer?.status === 401) location.assign("/admin/sign-in?why=over");
+    if (answer?.status === 401) this.observer.over();
     else this.#connect();
   }
 

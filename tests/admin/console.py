@@ -41,10 +41,12 @@ async def browser(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
 
 
 @asynccontextmanager
-async def signed_in(gateway: Gateway, role: str = "admin", sub: str = "olga", **more: float) -> AsyncIterator[Person]:
+async def signed_in(
+    gateway: Gateway, role: str = "admin", sub: str = "olga", ttl_s: float = 3600
+) -> AsyncIterator[Person]:
     """Sign somebody in with a token of a role."""
     async with browser(gateway) as http:
-        token = gateway.token(sub, roles=(role,), **more)
+        token = gateway.token(sub, roles=(role,), ttl_s=ttl_s)
         answer = await http.post("/admin/sign-in", data={"token": token})
         assert answer.status_code == 303, answer.text
         page = await http.get("/admin/")

@@ -112,11 +112,13 @@ async def test_history_goes_on_page_by_page(served: Gateway) -> None:
         page = await person.get("parts/history")
         older = re.search(r'hx-get="/admin/(parts/history\?before=(\d+))"', page.text)
         assert older is not None
-        assert (older[2], "why 22." in page.text, "why 2." in page.text) == ("4", True, False)
+        assert (older[2], "why 22." in page.text, "why 2." in page.text) == ("14", True, False)
         rest = await person.get(older[1])
         assert "<ol" not in rest.text
-        assert [number for number in range(23) if f"why {number}." in rest.text] == [0, 1, 2]
-        assert "the configuration" in rest.text
+        assert [number for number in range(23) if f"why {number}." in rest.text] == [3, 4, 5, 6, 7, 8, 9, 10, 11, 12]
+        last = await person.get("parts/history?before=4")
+        assert [number for number in range(23) if f"why {number}." in last.text] == [0, 1, 2]
+        assert "the configuration" in last.text
 
 
 @pytest.mark.parametrize("step", ["ask", "act"])
@@ -273,7 +275,7 @@ async def test_what_others_wrote_is_shown_as_text(served: Gateway) -> None:
         assert not [tag for tag in ("<img", "<b>7", "<i>olga", "<u>x") if tag in answer.text]
     assert HOSTILE in words(answers[1])
     assert HOSTILE in unescape(answers[4].text)
-    assert f"<b>7</b> polling {HOSTILE}" in unescape(" ".join(re.sub(r"<[^>]*>", " ", answers[4].text).split()))
+    assert "<b>7</b>" in unescape(answers[4].text)
 
 
 async def test_what_is_known_is_shown_while_redis_is_away_and_is_said_to_be_old(tmp_path: Path) -> None:

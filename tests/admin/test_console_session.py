@@ -78,7 +78,7 @@ async def test_who_is_not_signed_in_is_led_to_the_door(served: Gateway) -> None:
         assert (await http.get("/admin")).headers["Location"] == "/admin/"
         assert (await http.get("/admin/")).headers["Location"] == "/admin/sign-in"
         part = await http.get("/admin/parts/gateways", headers=HTMX)
-        assert (part.status_code, part.headers["HX-Redirect"]) == (401, "/admin/sign-in?why=over")
+        assert (part.status_code, part.headers["HX-Trigger"]) == (401, "console-over")
         assert (await http.get("/admin/events")).status_code == 401
 
 
