@@ -137,6 +137,23 @@ class Desk:
         current = self.revisions.current.number if expected is None else expected
         return self._said(await self.revisions.restore(number, operator.name, reason, current))
 
+    def switched(self, name: str, *, enabled: bool) -> Document:
+        """Return the policy in force with a transport switched on or off, and put nothing in force.
+
+        Raises:
+            NotFound: the policy knows no such transport.
+        """
+        return switched(self.revisions.document, name, enabled=enabled)
+
+    def ramped(self, name: str, weights: Mapping[str, float]) -> Document:
+        """Return the policy in force with other weights of a rollout's arms, and put nothing in force.
+
+        Raises:
+            NotFound: there is no such rollout.
+            InvalidField: there is no such arm, or the weights don't sum to 100.
+        """
+        return ramped(self.revisions.document, name, weights)
+
     async def preview(self, document: Document) -> Preview:
         """Count whom a policy would move, over all gateways, before it is put in force.
 

@@ -12,7 +12,10 @@ import structlog
 from quart import Quart
 
 from admin.api import Api
+from admin.console import Console
 from admin.desk import DRAINED, PREVIEWED, Desk
+from admin.feed import FEED, Feed
+from admin.session import Sessions
 from policies.difference import differences
 from policies.document import parse
 from policies.policy import compiled
@@ -26,7 +29,7 @@ from realtime.channel.reader import Replays
 from realtime.channel.window import Window
 from realtime.config import Live, resolve_secret
 from realtime.connect import check, connect
-from realtime.connections import Connections
+from realtime.connections import Connections, end_revoked
 from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
@@ -80,7 +83,9 @@ class Service:
         self.member = member or Member(gateway_id(), 1)
         self.live = Live(settings)
         self._policy_found = settings.policy
-        self.credentials = Credentials(settings, resolve_secret(settings))
+        secret = resolve_secret(settings)
+        self.credentials = Credentials(settings, secret)
+        self.sessions = Sessions(secret, self.credentials, settings)
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
@@ -91,11 +96,12 @@ class Service:
         presence = Presence()
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
+        self._feed = Feed(self._control, self.sessions, self._offers.transports["sse"], settings)
         connections = Connections(self._control, self.member, self._hub, presence)
         moves = Moves(self._offers, connections.farewell)
         self._migration = Migration(self._offers, moves, self._hub, presence)
         self.revisions = Revisions(self._control, settings.policy, self._offers)
-        self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
+        self._revocations = Revocations(self._control, self._end_revoked)
         self.credentials.revoked = self._revocations
         leases = Leases(self._redis, self.member)
         self._leases = leases
@@ -122,6 +128,8 @@ class Service:
         )
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
+        Console(self.desk, self.sessions).register(self.quart)
+        dispatcher.feed(FEED, self._feed.attach)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
         cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
@@ -175,6 +183,10 @@ class Service:
                 apply="gapless policy apply",
             )
         return self.live.take(found)
+
+    def _end_revoked(self) -> None:
+        end_revoked(self._hub, self._revocations)
+        self._feed.end_revoked(self._revocations)
 
     def _preview(self, data: Data) -> Awaitable[object]:
         policy = compiled(parse(data["policy"]), self._offers.catalogue, tolerant=True)

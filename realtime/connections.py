@@ -87,6 +87,7 @@ class Connections:
             "session": plan.session,
             "sub": context.sub,
             "channel": context.channel,
+            "roles": sorted(context.roles),
             "transport": transport,
             "first": plan.first,
             "cursor": None if position is None else str(position),
@@ -114,9 +115,10 @@ class Connections:
         """Return what a session that was dismissed must be told, when it comes again."""
         return control("connection.closed", code=BY_ADMIN) if session and self._dismissed.get(session) else None
 
-    def end_revoked(self, revocations: Revocations) -> None:
-        """End what revoked subjects and tokens have open."""
-        said = control("connection.closed", code=REVOKED)
-        for attachment in list(self._hub.attachments):
-            if revocations.refuses(attachment.plan.context.sub, attachment.plan.jti):
-                attachment.dismiss(said)
+
+def end_revoked(hub: Hub, revocations: Revocations) -> None:
+    """End what revoked subjects and tokens have open."""
+    said = control("connection.closed", code=REVOKED)
+    for attachment in list(hub.attachments):
+        if revocations.refuses(attachment.plan.context.sub, attachment.plan.jti):
+            attachment.dismiss(said)

@@ -97,6 +97,7 @@ class Control:
             if not entry.is_marker:
                 self._hear(entry, is_history=is_history)
         self.hub.extended(entries)
+        self.hub.meter.forget_latencies()
 
     def restarted(self, base: Cursor) -> None:
         """Read all state anew: something may have been missed."""

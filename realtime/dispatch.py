@@ -35,9 +35,11 @@ if TYPE_CHECKING:
     from transports.transport import Answer, Transport
 
     Scope = dict[str, Any]
+    Feed = Callable[[Request, Exchange], None]
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CATCH_UP_S = 1.0
+_CONSOLE = "/admin/"
 _log = structlog.get_logger("gapless.http")
 
 
@@ -54,6 +56,7 @@ class Dispatcher:
         follower: Follower,
     ) -> None:
         """Serve these transports and the publish endpoint."""
+        self._feeds: dict[str, Feed] = {}
         self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         """The hot endpoints that are got."""
         self._attacher = attacher
@@ -62,9 +65,14 @@ class Dispatcher:
         self._rates = rates
         self._follower = follower
 
+    def feed(self, path: str, attach: Feed) -> None:
+        """Serve another log at a path of its own: `attach` takes a ``GET`` and its exchange, refusals too."""
+        self._feeds[path] = attach
+
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
-        return scope["path"] in self.paths or scope["path"] == EVENTS
+        path = scope["path"]
+        return path in self.paths or path == EVENTS or path in self._feeds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
@@ -81,12 +89,15 @@ class Dispatcher:
         await exchange.wait(receive)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
-        transport = self.paths.get(scope["path"])
-        allowed = "POST" if transport is None else "GET"
+        transport, feed = self.paths.get(scope["path"]), self._feeds.get(scope["path"])
+        allowed = "POST" if transport is None and feed is None else "GET"
         if scope["method"] != allowed:
             message = f"{scope['method']} is not allowed here: use {allowed}"
             raise MethodNotAllowed(message, headers={"Allow": allowed})
         request = from_asgi(scope)
+        if feed is not None:
+            feed(request, exchange)
+            return
         if transport is None:
             write(exchange, await self._publish(request, receive))
             return
@@ -153,11 +164,11 @@ class Front:
             await self._application(scope, receive, send)
             return
         self._proxies.apply(scope)
-        origin = self._cors.allowed(scope)
+        origin = None if _is_console(scope) else self._cors.allowed(scope)
         if origin is not None and is_preflight(scope):
             await self._cors.preflight(send, origin)
             return
-        if _is_public(scope):
+        if _is_public(scope) and not _is_console(scope):
             send = self._cors.wrap_public(send)
         elif origin is not None:
             send = self._cors.wrap(send, origin)
@@ -170,6 +181,12 @@ class Front:
             await self._application(scope, receive, send)
         except BadHost:  # raised before the framework could ask our handlers
             write(ASGIExchange(send), problem(MalformedParameter("the Host field names no host")))
+
+
+def _is_console(scope: Scope) -> bool:
+    """Tell whether a request is for the console, which is for no other site's pages, whatever else they may call."""
+    path: str = scope["path"]
+    return f"{path}/".startswith(_CONSOLE)
 
 
 def _is_public(scope: Scope) -> bool:

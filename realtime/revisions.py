@@ -167,8 +167,15 @@ class Revisions:
             NotFound: there is no such revision.
             GaplessError: what `save` raises.
         """
-        earlier = self.baseline.dump() if number == 0 else (await self.revision(number)).policy
-        return await self.save(parse(earlier), by, reason or f"restored revision {number}", expected)
+        return await self.save(await self.earlier(number), by, reason or f"restored revision {number}", expected)
+
+    async def earlier(self, number: int) -> Document:
+        """Return the document of an earlier revision; 0 is the configuration's.
+
+        Raises:
+            NotFound: there is no such revision.
+        """
+        return self.baseline if number == 0 else parse((await self.revision(number)).policy)
 
     async def list(self, limit: int, before: int | None = None) -> list[Revision]:
         """Return up to `limit` revisions, newest first, those below `before` when it is given."""

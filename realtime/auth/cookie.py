@@ -40,7 +40,7 @@ class TicketCookie:
         header = request.headers.get("cookie")
         if header is None or _PREFIX not in header:
             return None
-        text = _value(header)
+        text = value(header, NAME)
         return text if text is not None and _is_read(request) and self._is_from_us(request) else None
 
     def _is_from_us(self, request: Request) -> bool:
@@ -48,7 +48,7 @@ class TicketCookie:
         origin = request.headers.get("origin")
         if origin is None:
             return request.headers.get("sec-fetch-site", "") in _OWN_PAGES
-        return origin in self._origins or _is_same_host(origin, request)
+        return origin in self._origins or is_same_host(origin, request)
 
     def write(self, ticket: Ticket | None, request: Request) -> str:
         """Return the value of ``Set-Cookie``: a session cookie with the ticket, or one that clears it.
@@ -70,14 +70,20 @@ class TicketCookie:
     def _attributes(self, request: Request) -> str:
         if self._same_site == "none":
             return f"Path={PATH}; HttpOnly; SameSite=None; Secure; Partitioned"
-        secure = self._secure == "always" or (self._secure == "auto" and request.scheme == "https")
-        return f"Path={PATH}; HttpOnly; SameSite={self._same_site.capitalize()}" + ("; Secure" if secure else "")
+        secure = "; Secure" if is_secure(self._secure, request) else ""
+        return f"Path={PATH}; HttpOnly; SameSite={self._same_site.capitalize()}{secure}"
 
 
-def _value(header: str) -> str | None:
-    """Return the first cookie of our name: browsers send that of the longest path first (RFC 6265 §5.4)."""
+def value(header: str, name: str) -> str | None:
+    """Return the first cookie of a name: browsers send that of the longest path first (RFC 6265 §5.4)."""
+    prefix = f"{name}="
     pairs = (pair.strip() for pair in header.split(";"))
-    return next((pair.removeprefix(_PREFIX) for pair in pairs if pair.startswith(_PREFIX)), None)
+    return next((pair.removeprefix(prefix) for pair in pairs if pair.startswith(prefix)), None)
+
+
+def is_secure(setting: str, request: Request) -> bool:
+    """Tell whether a cookie is for https only, as ``auth.cookie_secure`` has it."""
+    return setting == "always" or (setting == "auto" and request.scheme == "https")
 
 
 def _is_read(request: Request) -> bool:
@@ -87,7 +93,7 @@ def _is_read(request: Request) -> bool:
     return request.method == "POST" and request.path in _POSTS
 
 
-def _is_same_host(origin: str, request: Request) -> bool:
+def is_same_host(origin: str, request: Request) -> bool:
     """Tell whether an origin is the host and port that were asked.
 
     The scheme isn't compared, for a proxy in front may have ended TLS; but a page without TLS is none of ours when we

@@ -90,12 +90,22 @@ class _Seal(msgspec.Struct, array_like=True, frozen=True):
         )
 
 
+def derived(secret: str, purpose: bytes) -> bytes:
+    """Return the key that is used for one purpose and no other."""
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=purpose).derive(secret.encode())
+
+
 class Tickets:
     """Seals and opens tickets."""
 
-    def __init__(self, secret: str, anonymous: Identity | None, now_ms: Callable[[], int]) -> None:
-        """Derive the key; `anonymous` is what clients without a credential are, ``None`` where there are none."""
-        self._key = HKDF(algorithm=SHA256(), length=32, salt=None, info=_PURPOSE).derive(secret.encode())
+    def __init__(
+        self, secret: str, anonymous: Identity | None, now_ms: Callable[[], int], purpose: bytes = _PURPOSE
+    ) -> None:
+        """Derive the key; `anonymous` is what clients without a credential are, ``None`` where there are none.
+
+        What was sealed for one `purpose` is none of ours for another.
+        """
+        self._key = derived(secret, purpose)
         self._anonymous = anonymous
         self._now_ms = now_ms
         self._opened: Recent[Ticket] = Recent()

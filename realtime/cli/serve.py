@@ -84,6 +84,7 @@ def _announce(url: str) -> None:
 def _announce_page(url: str) -> None:
     output.print(f"\n  Gapless is live: open [bold]{url}/[/]\n")
     output.print("  [dim]The page shows this machine's load and a task's progress, as they happen.[/]")
+    output.print(f"  [dim]The operator's console:[/]  {url}/admin/ [dim](the page's link signs you in)[/]")
     output.print(f"  [dim]The same in a terminal:[/]  {_program()} tail --sub demo{_elsewhere(url)}")
     output.print("  [dim]Ctrl-C ends everything.[/]\n")
 

@@ -30,6 +30,10 @@ class Meter:
         latency_ms = max(0, time.time_ns() // 1_000_000 - appended_ms)
         self._latencies.setdefault(transport, []).append((latency_ms, clients))
 
+    def forget_latencies(self) -> None:
+        """Begin anew, where nobody takes them."""
+        self._latencies.clear()
+
     def take_latencies(self) -> dict[str, tuple[int, ...]]:
         """Return the median, the 95th percentile and the maximum in ms, by transport, and begin anew."""
         taken, self._latencies = self._latencies, {}

@@ -75,7 +75,7 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a service, and wh
     """
     service = Service(settings, redis_url, member)
     if demo:
-        page.register(service.quart, service.credentials)
+        page.register(service.quart, service.credentials, service.sessions)
     try:
         await service.start()
         async with _accompanied(beside and beside(service)):

@@ -1,4 +1,4 @@
-"""The demo's producer in a process of its own: a publisher like any other, that takes nothing from the service."""
+"""The demo's producer and clients in a process of their own: like any others, they take nothing from the service."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from realtime import logs
 from realtime.auth import Credentials
 from realtime.config import resolve_secret
-from realtime.demo import producer
+from realtime.demo import clients, producer
 
 if TYPE_CHECKING:
     from realtime.config import Settings
@@ -21,9 +21,15 @@ _NICER: Final = 10
 
 
 def work(report: Report, settings: Settings, url: str) -> None:
-    """Publish the demo's events over HTTP until ended."""
+    """Publish the demo's events over HTTP, and receive them, until ended."""
     logs.configure(settings)
     os.nice(_NICER)
     credentials = Credentials(settings, resolve_secret(settings))
     report.ready()
-    asyncio.run(producer.run_http(url, lambda: credentials.mint(_SUB, roles=("publisher",))))
+    asyncio.run(_run(credentials, url))
+
+
+async def _run(credentials: Credentials, url: str) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(producer.run_http(url, lambda: credentials.mint(_SUB, roles=("publisher",))))
+        group.create_task(clients.run_http(url, credentials.mint))
