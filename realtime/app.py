@@ -26,28 +26,35 @@ from realtime.connections import Connections
 from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
+from realtime.delivery.meter import Meter
 from realtime.delivery.wheel import Wheel
 from realtime.dispatch import Dispatcher, Front
 from realtime.drain import Drain
 from realtime.fleet import Fleet, Member, Vitals
+from realtime.gauges import Gauges, Parts
 from realtime.history import History
+from realtime.metrics import Metrics
 from realtime.migration import Migration
 from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
+from realtime.operations import Instruments, Operations
 from realtime.plan import Planner
 from realtime.presence import Presence
 from realtime.publish import Publisher
+from realtime.reports import Reports
 from realtime.revisions import Revisions
 from realtime.revocations import Revocations
 from realtime.routes import Routes
 from realtime.serving import Serving
+from realtime.telemetry import report_errors, spans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from realtime.config import Settings
     from realtime.control import Data
+    from realtime.metrics import Share
 
 _BLOCKED_READ_S = 3.0
 _CONNECTIONS = 64
@@ -60,31 +67,43 @@ class Service:
     `asgi` is the application; its lifespan starts and stops the service. `quart` may be given more pages.
     """
 
-    def __init__(self, settings: Settings, redis_url: str, member: Member | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redis_url: str, member: Member | None = None, share: Share | None = None
+    ) -> None:
         """Put the parts together; nothing runs before `start`. `member` says which worker of which gateway this is.
+
+        `share` is where it keeps its metrics when it is one of several workers.
 
         Raises:
             ConfigError: the settings can't be used.
         """
         self.member = member or Member(gateway_id(), 1)
+        report_errors(settings)
+        self._tracer = spans(settings)
+        self.metrics = metrics = Metrics(share)
+        self._is_alone = share is None
         self.credentials = Credentials(settings, resolve_secret(settings))
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
-        self._hub = Hub(wheel)
+        self._hub = Hub(wheel, Meter(metrics))
         self._follower = _follower(settings, Log(self._redis, _limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
         self._drain = Drain(self._hub, settings.server.drain, settings.sse.retry)
         presence = Presence()
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
+        self._follower.log.timed = self._control.log.timed = metrics.asked_redis
         connections = Connections(self._control, self.member, self._hub, presence)
-        moves = Moves(self._offers, connections.farewell)
+        moves = Moves(self._offers, connections.farewell, metrics)
         self._migration = Migration(self._offers, moves, self._hub, presence)
         self.revisions = Revisions(self._control, settings.policy, self._offers.catalogue, self._offers.adopt)
         self._revocations = Revocations(self._control, lambda: connections.end_revoked(self._revocations))
         self.credentials.revoked = self._revocations
-        self._fleet = Fleet(self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions)
+        vitals = Vitals(self.member, self._follower, self._hub, presence)
+        self._fleet = Fleet(self._control, vitals, self.revisions)
+        self._parts = Parts(self._follower, self._control, self.revisions, self._fleet, vitals, self._drain)
+        self._gauges = Gauges(metrics, self._parts)
         self._control.on(PREVIEWED, self._preview)
         self._control.on(DRAINED, self._drained)
         planner = Planner(settings, Serving(self._offers, moves), self.credentials, self._follower)
@@ -92,17 +111,20 @@ class Service:
         dispatcher = Dispatcher(
             self._offers.transports,
             Attacher(self.credentials, planner, channel),
-            Publisher(self._follower.log, settings.history.max_event_bytes),
+            Publisher(self._follower.log, settings.history.max_event_bytes, metrics),
             self.credentials,
             self._follower,
+            metrics,
         )
-        negotiator = Negotiator(settings, self._offers, self.credentials, self._follower)
-        Routes(settings, self.credentials, negotiator, History(self._follower), self._drain).register(self.quart)
+        negotiator = Negotiator(settings, self._offers, self.credentials, self._follower, metrics)
+        reports = Reports(self._offers, metrics)
+        Routes(settings, self.credentials, negotiator, History(self._follower), reports).register(self.quart)
+        Operations(self.credentials, Instruments(metrics, self._gauges, self._parts)).register(self.quart)
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
-        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins))
+        self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), metrics, self._tracer)
 
     async def start(self) -> None:
         """Begin to follow the log.
@@ -120,6 +142,8 @@ class Service:
             self._fleet,
         )
         self._running = [asyncio.create_task(part.run()) for part in parts]
+        if not self._is_alone:
+            self._running.append(asyncio.create_task(self._gauges.run()))
         if self.credentials.fetches_keys:
             self._running.append(asyncio.create_task(self._refresh_keys()))
 
@@ -132,7 +156,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether clients may be sent here: the window is filled, and the policy in force is known."""
-        return self._follower.filled and self.revisions.is_loaded and not self._drain.has_begun
+        return self._parts.is_ready
 
     def _preview(self, data: Data) -> Awaitable[object]:
         policy = compiled(parse(data["policy"]), self._offers.catalogue, tolerant=True)
@@ -159,6 +183,8 @@ class Service:
             await asyncio.create_task(self._fleet.stop())
         self._hub.wheel.stop()
         await self._redis.aclose()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.stop)
 
 
 def gateway_id() -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from realtime import security
 from realtime.channel.reader import Reader, Start
 from realtime.delivery.attachment import Attachment
 from realtime.errors import Draining, GaplessError, LogUnavailable
@@ -50,6 +51,8 @@ class Attacher:
         try:
             attachment = self._attachment(transport, request, exchange)
         except GaplessError as error:
+            security.note(error, transport.name)
+            self._channel.hub.meter.attached(transport.name, error.code)
             write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
         else:
             attachment.start()

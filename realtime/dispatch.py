@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from werkzeug.exceptions import BadHost
 
+from realtime import security
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
 from realtime.delivery.asgi import ASGIExchange, lingering
@@ -15,6 +17,7 @@ from realtime.errors import GaplessError, InternalError, MalformedBody, Malforme
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
 from realtime.request import from_asgi, parse_query
+from realtime.tracing import Trace
 from transports.transport import problem
 
 if TYPE_CHECKING:
@@ -26,8 +29,10 @@ if TYPE_CHECKING:
     from realtime.auth import Credentials
     from realtime.channel.follower import Follower
     from realtime.delivery.asgi import Receive, Send
+    from realtime.metrics import Metrics
     from realtime.publish import Publisher
     from realtime.request import Request
+    from realtime.tracing import Tracer
     from transports.transport import Answer, Transport
 
     Scope = dict[str, Any]
@@ -40,20 +45,26 @@ _log = structlog.get_logger("gapless.http")
 class Dispatcher:
     """Routes the hot endpoints past the framework."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - the parts that it hands over to
         self,
         transports: Mapping[str, Transport],
         attacher: Attacher,
         publisher: Publisher,
         credentials: Credentials,
         follower: Follower,
+        metrics: Metrics,
     ) -> None:
         """Serve these transports and the publish endpoint."""
+        self._metrics = metrics
         self._paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
         self._follower = follower
+
+    def carries(self, scope: Scope) -> bool:
+        """Tell whether a request is for a transport."""
+        return scope["path"] in self._paths
 
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
@@ -61,10 +72,11 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
-        exchange = ASGIExchange(send)
+        exchange = ASGIExchange(send, partial(self._metrics.answered, scope["method"], scope["path"]))
         try:
             await self._serve(scope, receive, exchange)
         except GaplessError as error:
+            security.note(error, scope["path"])
             write(exchange, problem(error))
         except Exception:
             _log.exception("request failed", path=scope["path"])
@@ -102,8 +114,12 @@ class Dispatcher:
 class Front:
     """The whole service as one ASGI application: cross-origin rules, the hot endpoints, then the framework."""
 
-    def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors) -> None:
+    def __init__(
+        self, dispatcher: Dispatcher, framework: Quart, cors: Cors, metrics: Metrics, tracer: Tracer | None = None
+    ) -> None:
         """Serve the dispatcher before the framework."""
+        self._metrics = metrics
+        self._tracer = tracer
         self._dispatcher = dispatcher
         self._application = cast("Application", framework)
         self._cors = cors
@@ -123,9 +139,25 @@ class Front:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
-        if self._dispatcher.handles(scope):
+        if self._dispatcher.carries(scope):
             await self._dispatcher(scope, receive, send)
-            return
+        else:
+            await self._traced(scope, receive, send)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+        trace = Trace(scope, self._tracer)
+        send = cast("Send", trace.wrap(send))
+        try:
+            if self._dispatcher.handles(scope):
+                scope["route"] = scope["path"]
+                await self._dispatcher(scope, receive, send)
+            else:
+                await self._framed(scope, receive, send)
+                self._metrics.answered(scope["method"], trace.route, trace.status)
+        finally:
+            trace.end()
+
+    async def _framed(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, receive, send)
         except BadHost:  # raised before the framework could ask our handlers

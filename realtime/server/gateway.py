@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from realtime.config import Settings
+    from realtime.fleet import Member
+    from realtime.metrics import Share
 
 _BACKLOG: Final = 4096
 _LAST_ANSWERS_S: Final = 2
@@ -54,15 +56,24 @@ class Gateway(uvicorn.Server):
         self.should_exit = True
 
 
-async def run_gateway(
-    settings: Settings, redis_url: str, sock: socket.socket, ready: Callable[[], None], *, demo: bool = False
+async def run_gateway(  # noqa: PLR0913 - what a process is given by the one that started it
+    settings: Settings,
+    redis_url: str,
+    sock: socket.socket,
+    ready: Callable[[], None],
+    *,
+    demo: bool = False,
+    member: Member | None = None,
+    share: Share | None = None,
 ) -> None:
     """Serve on a bound socket until cancelled; then every answer is ended first, and the rest at once.
+
+    One of several workers is told which it is, and where it keeps its metrics.
 
     Raises:
         StartError: the log can't be used, or the port was taken in the meantime.
     """
-    service = Service(settings, redis_url)
+    service = Service(settings, redis_url, member, share)
     if demo:
         page.register(service.quart, service.credentials)
     try:

@@ -6,10 +6,15 @@ import asyncio
 import os
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from functools import partial
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from realtime import logs
+from realtime.app import gateway_id
 from realtime.embedded import Embedded
+from realtime.fleet import Member
+from realtime.metrics import Share, bury
 from realtime.server import address, producing, stopping, worker
 from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
@@ -81,25 +86,32 @@ class _Parts:
             StartError: one can't start.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                for ready in self._gateway(group):
-                    await ready.wait()
-                url = address.url(self.sock)
-                announce(url)
-                if self.demo:
-                    group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+            with TemporaryDirectory(prefix="gapless-metrics-") as folder:
+                await self._run(announce, folder)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    def _gateway(self, group: asyncio.TaskGroup) -> list[asyncio.Event]:
-        """Begin to serve, here or in workers; return what tells that each of them does."""
+    async def _run(self, announce: Callable[[str], None], folder: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            for ready in self._gateway(group, folder):
+                await ready.wait()
+            url = address.url(self.sock)
+            announce(url)
+            if self.demo:
+                group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+
+    def _gateway(self, group: asyncio.TaskGroup, folder: str) -> list[asyncio.Event]:
+        """Begin to serve, here or in workers that keep their metrics in a folder; return what tells that each does."""
         workers = self.settings.server.workers
         if workers == 1:
             ready = asyncio.Event()
             group.create_task(run_gateway(self.settings, self.redis_url, self.sock, ready.set, demo=self.demo))
             return [ready]
-        arguments = (self.settings, self.redis_url, address.Place.of(self.sock), self.demo)
-        children = [Child(f"worker-{number}", worker.work, arguments) for number in range(1, workers + 1)]
-        for child in children:
-            group.create_task(child.keep())
+        gateway, place = gateway_id(), address.Place.of(self.sock)
+        children = []
+        for number in range(1, workers + 1):
+            share = Share(folder, number)
+            arguments = (self.settings, self.redis_url, place, self.demo, Member(gateway, number), share)
+            children.append(Child(f"worker-{number}", worker.work, arguments, partial(bury, share)))
+            group.create_task(children[-1].keep())
         return [child.ready for child in children]

@@ -11,11 +11,21 @@ from realtime.server.gateway import run_gateway
 
 if TYPE_CHECKING:
     from realtime.config import Settings
+    from realtime.fleet import Member
+    from realtime.metrics import Share
     from realtime.server.address import Place
     from realtime.server.child import Report
 
 
-def work(report: Report, settings: Settings, redis_url: str, place: Place, demo: bool) -> None:  # noqa: FBT001 - `Child` passes its arguments by position
+def work(  # noqa: PLR0913, PLR0917 - what one worker is, and `Child` passes its arguments by position
+    report: Report,
+    settings: Settings,
+    redis_url: str,
+    place: Place,
+    demo: bool,  # noqa: FBT001 - by position
+    member: Member,
+    share: Share,
+) -> None:
     """Serve until ended, in a process of its own.
 
     Raises:
@@ -23,4 +33,5 @@ def work(report: Report, settings: Settings, redis_url: str, place: Place, demo:
     """
     logs.configure(settings)
     with closing(place.bind()) as sock:
-        stopping.run(run_gateway(settings, redis_url, sock, report.ready, demo=demo))
+        serving = run_gateway(settings, redis_url, sock, report.ready, demo=demo, member=member, share=share)
+        stopping.run(serving)
