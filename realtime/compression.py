@@ -1,8 +1,9 @@
 """Answers compressed with gzip, where it pays and tells nobody anything.
 
 JSON of 1 KiB and more, for who asks for it (RFC 9110 §12.5.3). Streams never: what is compressed is held back until
-there is enough of it, by us or by a proxy. An answer that carries a ticket neither: the length of what is compressed
-tells whether two parts of it are alike (BREACH), and a secret must not be one of them.
+there is enough of it, by us or by a proxy. Answers for the public neither, which depend on their URL alone: the cache
+before us compresses, once for all. Nor an answer that carries a ticket: the length of what is compressed tells whether
+two parts of it are alike (BREACH), and a secret must not be one of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ LEAST: Final = 1024
 _LEVEL: Final = 1
 """Envelopes are alike enough: level 6 takes twice as long, for a twentieth less."""
 _KINDS: Final = (b"application/json", b"text/plain")
+_CACHING: Final = b"cache-control"
+_PUBLIC: Final = b"public"
 _VARY: Final = (b"vary", b"accept-encoding")
 _GZIP: Final = (b"content-encoding", b"gzip")
 
@@ -32,11 +35,15 @@ def takes_gzip(accepted: str) -> bool:
 
 
 def packed(answer: Answer, *, takes_gzip: bool) -> Answer:
-    """Return an answer compressed if it pays, and in any case with what caches have to know."""
-    kind = next((value for name, value in answer.headers if name == b"content-type"), b"")
-    if not kind.startswith(_KINDS):
+    """Return an answer compressed if it pays; if it could have been, saying so to caches."""
+    fields = dict(answer.headers)
+    if (
+        len(answer.body) < LEAST
+        or not fields[b"content-type"].startswith(_KINDS)
+        or _PUBLIC in fields.get(_CACHING, b"")
+    ):
         return answer
     headers = (*answer.headers, _VARY)
-    if not takes_gzip or len(answer.body) < LEAST:
+    if not takes_gzip:
         return answer._replace(headers=headers)
     return Answer(answer.status, (*headers, _GZIP), gzip.compress(answer.body, _LEVEL, mtime=0))

@@ -133,7 +133,8 @@ class Front:
         if origin is not None and is_preflight(scope):
             await self._cors.preflight(send, origin)
             return
-        if _is_public(scope):
+        is_public = _is_public(scope)
+        if is_public:
             send = self._cors.wrap_public(send)
         elif origin is not None:
             send = self._cors.wrap(send, origin)
@@ -142,11 +143,11 @@ class Front:
         if self._dispatcher.carries(scope):
             await self._dispatcher(scope, receive, send)
         else:
-            await self._traced(scope, receive, send)
+            await self._traced(scope, receive, send, names_it=not is_public)
 
-    async def _traced(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, *, names_it: bool) -> None:
         trace = Trace(scope, self._tracer)
-        send = cast("Send", trace.wrap(send))
+        send = cast("Send", trace.wrap(send, names_it=names_it))
         try:
             if self._dispatcher.handles(scope):
                 scope["route"] = scope["path"]

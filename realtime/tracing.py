@@ -62,12 +62,13 @@ class Trace:
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(trace_id=self.id)
 
-    def wrap(self, send: Send) -> Send:
-        """Put the id into the answer."""
+    def wrap(self, send: Send, *, names_it: bool) -> Send:
+        """Watch the answer, and unless it is for everybody, put the id into it."""
 
         async def with_id(part: Part) -> None:
             if part["type"] == "http.response.start":
                 self.status = part["status"]
+            if names_it and part["type"] == "http.response.start":
                 part["headers"] = [*part["headers"], (b"x-request-id", self.id.encode())]
             await send(part)
 
