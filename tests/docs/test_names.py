@@ -45,7 +45,7 @@ def test_links_lead_somewhere(one: Page) -> None:
 
 @EVERY_PAGE
 def test_files_that_are_named_are_there(one: Page) -> None:
-    rooms = "admin|bench|docs|policies|realtime|requirements|tests|transports"
+    rooms = "admin|bench|deploy|docs|policies|realtime|requirements|tests|transports"
     named = [span for span in one.spans if re.fullmatch(rf"({rooms})/[\w./*-]*", span)]
     assert [name for name in named if not list(ROOT.glob(name.rstrip("/")))] == []
 
