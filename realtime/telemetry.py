@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _OTLP_VARIABLES: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _FAULT: Final = 500
+_PATIENCE_S: Final = 2
+"""How long a collector may take: no gateway waits longer for one when it ends."""
 
 _log = structlog.get_logger("gapless.telemetry")
 
@@ -95,7 +97,8 @@ def spans(settings: Settings) -> Spans | None:
         _absent("otel", "telemetry.otlp_endpoint", is_set=endpoint is not None)
         return None
     provider = TracerProvider(resource=Resource.create({"service.name": "gapless"}))
-    exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces" if endpoint else None)
+    address = f"{endpoint.rstrip('/')}/v1/traces" if endpoint else None
+    exporter = OTLPSpanExporter(address, timeout=_PATIENCE_S)
     provider.add_span_processor(BatchSpanProcessor(exporter))
     return Spans(provider)
 
@@ -123,7 +126,6 @@ def report_errors(settings: Settings) -> None:
         default_integrations=False,
         auto_enabling_integrations=False,
         include_local_variables=False,
-        send_default_pii=False,
         max_request_body_size="never",
     )
     root.addHandler(_Sentry())

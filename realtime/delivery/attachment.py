@@ -193,13 +193,18 @@ class Attachment:
             more = len(entries) > limit
             self._answer(entries[:limit], position=entries[limit - 1].id if more else position, more=more)
             return
-        self._events += len(entries)
-        self._put(data)
+        self._stamp_ms = self._hub.wheel.now_ms()
+        self.exchange.write(data)
         if not self.exchange.writable:
             self._move(State.STALLED)
             self.reader.cursor = position
         elif self.plan.min_interval_ms:
             self._rest(position)
+
+    def count(self, events: int, size: int) -> None:
+        """Remember, for its end, what it was given."""
+        self._events += events
+        self._bytes += size
 
     def restart(self) -> None:
         """Read on by oneself: the window began anew."""
@@ -393,8 +398,7 @@ class Attachment:
             frames.append(self.transport.join(events, self.reader.cursor))
         if frames:
             data = b"".join(frames)
-            self._events += len(part.entries)
-            self._put(data)
+            self._put(data, len(part.entries))
             self._hub.meter.delivered(self.transport.name, len(part.entries), len(data))
         if self._farewell is not None:
             self.dismiss(self._farewell)
@@ -429,12 +433,12 @@ class Attachment:
 
     def _write(self, data: bytes) -> None:
         """Write what is no event."""
-        self._put(data)
+        self._put(data, 0)
         self._hub.meter.wrote(self.transport.name, len(data))
 
-    def _put(self, data: bytes) -> None:
+    def _put(self, data: bytes, events: int) -> None:
         self._stamp_ms = self._hub.wheel.now_ms()
-        self._bytes += len(data)
+        self.count(events, len(data))
         self.exchange.write(data)
 
     def _answer_truncated(self, truncation: Truncation) -> None:
@@ -464,7 +468,7 @@ class Attachment:
         answer = self.transport.answer(terms, delivery)
         if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
             answer = packed(answer, takes_gzip=self.plan.gzip)
-        self._events += len(entries)
+        self.count(len(entries), len(answer.body))
         self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
         self._hub.meter.attached(self.transport.name, AS_POLLING if self.transport.stays_open else ACCEPTED)
         self._send(answer, self._ending)
@@ -473,11 +477,11 @@ class Attachment:
         if self.state is not State.ENDED:
             answer = self.transport.refuse(error, self.plan.refusal)
             self._hub.meter.attached(self.transport.name, error.code)
+            self.count(0, len(answer.body))
             self._hub.meter.wrote(self.transport.name, len(answer.body))
             self._send(answer, error.code)
 
     def _send(self, answer: Answer, reason: str) -> None:
-        self._bytes += len(answer.body)
         self._end(reason)
         length = () if answer.status == _NOT_MODIFIED else ((b"content-length", b"%d" % len(answer.body)),)
         self.exchange.begin(answer.status, (*answer.headers, *length))

@@ -40,6 +40,9 @@ class Group:
     transport: Transport
     common: Interest
     members: set[Attachment] = field(default_factory=set)
+    events: int = 0
+    """What was written to all members, for streams: whoever comes and goes counts what came between."""
+    size: int = 0
 
     def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
         """Make one write of entries; answers that do not stay open are made one by one instead."""
@@ -84,8 +87,11 @@ class Hub:
         """Deliver to one group what all of it sees, and to some of its members what only they see."""
         shared = group.join(common, position)
         joined: dict[tuple[Cursor, ...], bytes] = {}
-        events = size = 0
         members = list(group.members) if common else [one for one in own if one in group.members]
+        events, size = len(common) * len(members), len(shared) * len(members)
+        if group.transport.stays_open:
+            group.events += len(common)
+            group.size += len(shared)
         for attachment in members:
             seen, data = common, shared
             if attachment in own:
@@ -94,8 +100,10 @@ class Hub:
                 if ids not in joined:
                     joined[ids] = group.join(seen, position)
                 data = joined[ids]
-            events += len(seen)
-            size += len(data)
+                events += len(seen) - len(common)
+                size += len(data) - len(shared)
+                if group.transport.stays_open:
+                    attachment.count(len(seen) - len(common), len(data) - len(shared))
             try:
                 attachment.deliver(seen, data, position)
             except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
@@ -123,6 +131,7 @@ class Hub:
         if group is None:
             group = self._groups[key] = Group(attachment.transport, common)
         group.members.add(attachment)
+        attachment.count(-group.events, -group.size)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
         if attachment.plan.replaceable:
@@ -137,6 +146,7 @@ class Hub:
         key = (attachment.transport.name, common)
         group = self._groups[key]
         group.members.discard(attachment)
+        attachment.count(group.events, group.size)
         if not group.members:
             del self._groups[key]
         for scope in own:

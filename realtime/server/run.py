@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -86,7 +86,10 @@ class _Parts:
             StartError: one can't start.
         """
         try:
-            with TemporaryDirectory(prefix="gapless-metrics-") as folder:
+            with ExitStack() as stack:
+                folder = ""
+                if self.settings.server.workers > 1:
+                    folder = stack.enter_context(TemporaryDirectory(prefix="gapless-metrics-"))
                 await self._run(announce, folder)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors

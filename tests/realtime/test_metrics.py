@@ -132,6 +132,7 @@ async def test_polls_and_long_polls_count_what_they_carried(served: Gateway) -> 
         assert told.sum("written_bytes_total", transport=name) == len(answer.content)
         assert told.sum("attaches_total", transport=name, outcome="accepted") == 1
         assert told.sum("connections", transport=name) == 1, "it may be about to come back"
+    told = await scrape(served.http)
     assert told.sum("resumes_total", source="log") == 2, "where history begins is asked of the log"
 
 
@@ -218,7 +219,16 @@ async def test_nothing_of_anybody_is_in_them(served: Gateway) -> None:
     await served.http.get("/an/address/nobody-has", headers=token)
     await served.http.request("BREWING", "/livez")
     text = (await scrape(served.http)).text
-    words = [*secrets.values(), decided["session"], "named-by", "4711", "toaster", "very.secret", "418", "in-a-query"]
+    words = [
+        *secrets.values(),
+        decided["session"],
+        "named-by",
+        "4711",
+        "toaster",
+        "very.secret",
+        "http-418",
+        "in-a-query",
+    ]
     assert [word for word in [*words, "nobody-has", "BREWING", decided["ticket"][:30]] if word in text] == []
 
 
