@@ -33,32 +33,39 @@ from realtime.connections import Connections, end_revoked
 from realtime.control import Control
 from realtime.cors import Cors
 from realtime.delivery.hub import Hub
+from realtime.delivery.meter import Meter
 from realtime.delivery.wheel import Wheel
 from realtime.dispatch import Dispatcher, Front, Taker
 from realtime.drain import Drain
 from realtime.fleet import Fleet, Member, Vitals
+from realtime.gauges import Gauges, Parts
 from realtime.history import History
 from realtime.leases import Leases
 from realtime.limits import Limits
+from realtime.metrics import Metrics
 from realtime.migration import Migration
 from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
+from realtime.operations import Instruments, Operations
 from realtime.peer import Proxies
 from realtime.plan import Planner
 from realtime.presence import Presence
 from realtime.publish import Publisher
 from realtime.rates import Rates
+from realtime.reports import Reports
 from realtime.revisions import Revisions
 from realtime.revocations import Revocations
 from realtime.routes import Routes
 from realtime.serving import Serving
+from realtime.telemetry import report_errors, spans
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from realtime.config import Settings, Taken
     from realtime.control import Data
+    from realtime.metrics import Share
 
 _BLOCKED_READ_S = 3.0
 _CONNECTIONS = 64
@@ -74,13 +81,21 @@ class Service:
     `asgi` is the application; its lifespan starts and stops the service. `quart` may be given more pages.
     """
 
-    def __init__(self, settings: Settings, redis_url: str, member: Member | None = None) -> None:
+    def __init__(
+        self, settings: Settings, redis_url: str, member: Member | None = None, share: Share | None = None
+    ) -> None:
         """Put the parts together; nothing runs before `start`. `member` says which worker of which gateway this is.
+
+        `share` is where it keeps its metrics when it is one of several workers.
 
         Raises:
             ConfigError: the settings can't be used.
         """
         self.member = member or Member(gateway_id(), 1)
+        report_errors(settings)
+        self._tracer = spans(settings)
+        self.metrics = metrics = Metrics(share)
+        self._is_alone = share is None
         self.live = Live(settings)
         self._policy_found = settings.policy
         secret = resolve_secret(settings)
@@ -89,7 +104,7 @@ class Service:
         self.quart = Quart("realtime")
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
-        self._hub = Hub(wheel)
+        self._hub = Hub(wheel, Meter(metrics))
         self._follower = _follower(settings, Log(self._redis, _history_limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
         self._drain = Drain(self._hub, self.live)
@@ -97,47 +112,60 @@ class Service:
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
         self._feed = Feed(self._control, self.sessions, self._offers.transports["sse"], settings)
+        self._follower.log.timed = self._control.log.timed = metrics.asked_redis
         connections = Connections(self._control, self.member, self._hub, presence)
-        moves = Moves(self._offers, connections.farewell)
+        moves = Moves(self._offers, connections.farewell, metrics)
         self._migration = Migration(self._offers, moves, self._hub, presence)
         self.revisions = Revisions(self._control, settings.policy, self._offers)
         self._revocations = Revocations(self._control, self._end_revoked)
         self.credentials.revoked = self._revocations
-        leases = Leases(self._redis, self.member)
-        self._leases = leases
-        self._fleet = Fleet(
-            self._control, Vitals(self.member, self._follower, self._hub, presence), self.revisions, leases.renewal
-        )
+        self._leases = Leases(self._redis, self.member)
+        vitals = Vitals(self.member, self._follower, self._hub, presence)
+        self._fleet = Fleet(self._control, vitals, self.revisions, self._leases.renewal)
+        self._parts = Parts(self._follower, self._control, self.revisions, self._fleet, vitals, self._drain)
+        self._gauges = Gauges(metrics, self._parts)
         self._control.on(PREVIEWED, self._preview)
         self._control.on(DRAINED, self._drained)
-        planner = Planner(self.live, Serving(self._offers, moves), self.credentials, self._follower)
-        channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
-        rates = Rates(settings.limits, self._redis)
-        self.credentials.failed = rates.failed
-        dispatcher = Dispatcher(
-            self._offers.transports,
-            Attacher(self.credentials, planner, Limits(settings, leases, self._control, self._hub), channel),
-            Publisher(Appends(self._follower.log), settings.history.max_event_bytes),
-            self.credentials,
-            rates,
-            self._follower,
-        )
-        negotiator = Negotiator(self.live, self._offers, self.credentials, self._follower)
-        Routes(self.live, self.credentials, negotiator, History(self._follower), self._drain, rates).register(
-            self.quart
-        )
+        self._rates = Rates(settings.limits, self._redis, metrics)
+        self.credentials.failed = self._rates.failed
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
-        Api(self.desk, self.credentials).register(self.quart)
-        Console(self.desk, self.sessions).register(self.quart)
-        dispatcher.feed(FEED, self._feed.attach)
-        self.quart.before_serving(self.start)
-        self.quart.after_serving(self.stop)
+        dispatcher = self._dispatcher(settings, moves, presence)
+        self._serve_pages()
         cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
-        self.asgi = Front(dispatcher, self.quart, cors, proxies)
+        self.asgi = Front(dispatcher, self.quart, cors, proxies, metrics, self._tracer)
         self.taker = Taker(dispatcher, proxies)
         self.live.on_change(self._offers.recatalogue)
         self.live.on_change(self.credentials.take)
         self.live.on_change(lambda changed: cors.allow(changed.cors.origins))
+
+    def _dispatcher(self, settings: Settings, moves: Moves, presence: Presence) -> Dispatcher:
+        """Put together what serves the hot endpoints."""
+        planner = Planner(self.live, Serving(self._offers, moves), self.credentials, self._follower)
+        channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
+        limits = Limits(settings, self._leases, self._control, self._hub, self.metrics)
+        dispatcher = Dispatcher(
+            self._offers.transports,
+            Attacher(self.credentials, planner, limits, channel),
+            Publisher(Appends(self._follower.log), settings.history.max_event_bytes, self.metrics),
+            self.credentials,
+            self._rates,
+            self._follower,
+            self.metrics,
+        )
+        dispatcher.feed(FEED, self._feed.attach)
+        return dispatcher
+
+    def _serve_pages(self) -> None:
+        """Give the framework what it serves."""
+        metrics = self.metrics
+        negotiator = Negotiator(self.live, self._offers, self.credentials, self._follower, metrics)
+        history, reports = History(self._follower), Reports(self._offers, metrics)
+        Routes(self.live, self.credentials, negotiator, history, reports, self._rates).register(self.quart)
+        Operations(self.credentials, Instruments(metrics, self._gauges, self._parts)).register(self.quart)
+        Api(self.desk, self.credentials).register(self.quart)
+        Console(self.desk, self.sessions).register(self.quart)
+        self.quart.before_serving(self.start)
+        self.quart.after_serving(self.stop)
 
     async def start(self) -> None:
         """Begin to follow the log.
@@ -155,6 +183,8 @@ class Service:
             self._fleet,
         )
         self._running = [asyncio.create_task(part.run()) for part in parts]
+        if not self._is_alone:
+            self._running.append(asyncio.create_task(self._gauges.run()))
         if self.credentials.fetches_keys:
             self._running.append(asyncio.create_task(self._refresh_keys()))
 
@@ -167,7 +197,7 @@ class Service:
     @property
     def is_ready(self) -> bool:
         """Whether clients may be sent here: the window is filled, and the policy in force is known."""
-        return self._follower.filled and self.revisions.is_loaded and not self._drain.has_begun
+        return self._parts.is_ready
 
     def reload(self, found: Settings) -> Taken:
         """Take on what can be of a configuration that was read anew; its policy is told of, and never applied."""
@@ -214,6 +244,8 @@ class Service:
             await asyncio.create_task(self._leases.stop())
         self._hub.wheel.stop()
         await self._redis.aclose()
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.stop)
 
 
 def gateway_id() -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, NamedTuple
 
+from realtime import security
 from realtime.channel.reader import Reader, Start
 from realtime.delivery.attachment import Attachment
 from realtime.errors import Draining, GaplessError, LogUnavailable
@@ -95,6 +96,8 @@ class Attacher:
             self._channel.migration.consider(attachment)
 
     def _refuse(self, transport: Transport, request: Request, exchange: Exchange, error: GaplessError) -> None:
+        security.note(error, transport.name)
+        self._channel.hub.meter.attached(transport.name, error.code)
         write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
 
     def _credential(self, request: Request) -> Credential:

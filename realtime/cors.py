@@ -17,7 +17,7 @@ _PREFLIGHT = (
     ),
     (b"access-control-max-age", b"7200"),
 )
-_EXPOSED = (b"access-control-expose-headers", b"etag, retry-after, www-authenticate")
+_EXPOSED = (b"access-control-expose-headers", b"etag, retry-after, www-authenticate, x-request-id")
 _ANYONE = (b"access-control-allow-origin", b"*")
 
 
@@ -44,7 +44,9 @@ class Cors:
 
         async def with_fields(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *_fields(origin), _EXPOSED]
+                own = [field for field in message["headers"] if field[0] != b"vary"]
+                varies = [value for name, value in message["headers"] if name == b"vary"]
+                message["headers"] = [*own, *_fields(origin, *varies), _EXPOSED]
             await send(message)
 
         return with_fields
@@ -71,9 +73,10 @@ def is_preflight(scope: dict[str, Any]) -> bool:
     return asks and scope["method"] == "OPTIONS"
 
 
-def _fields(origin: bytes) -> tuple[tuple[bytes, bytes], ...]:
+def _fields(origin: bytes, *varies: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the fields that let an origin read an answer, which may vary by more than the origin."""
     return (
         (b"access-control-allow-origin", origin),
         (b"access-control-allow-credentials", b"true"),
-        (b"vary", b"Origin"),
+        (b"vary", b", ".join((*varies, b"Origin"))),
     )

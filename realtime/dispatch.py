@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from werkzeug.exceptions import BadHost
 
+from realtime import security
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
 from realtime.delivery.asgi import ASGIExchange, lingering
@@ -15,6 +17,7 @@ from realtime.errors import GaplessError, InternalError, MalformedBody, Malforme
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
 from realtime.request import from_asgi, parse_query
+from realtime.tracing import Trace
 from transports.transport import problem
 
 if TYPE_CHECKING:
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
     from realtime.delivery.asgi import Receive, Send
     from realtime.delivery.direct import DirectExchange
     from realtime.delivery.exchange import Exchange
+    from realtime.metrics import Metrics
     from realtime.peer import Proxies
     from realtime.publish import Publisher
     from realtime.rates import Rates
     from realtime.request import Request
+    from realtime.tracing import Tracer
     from transports.transport import Answer, Transport
 
     Scope = dict[str, Any]
@@ -54,11 +59,13 @@ class Dispatcher:
         credentials: Credentials,
         rates: Rates,
         follower: Follower,
+        metrics: Metrics,
     ) -> None:
         """Serve these transports and the publish endpoint."""
         self._feeds: dict[str, Feed] = {}
         self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         """The hot endpoints that are got."""
+        self._metrics = metrics
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
@@ -69,6 +76,10 @@ class Dispatcher:
         """Serve another log at a path of its own: `attach` takes a ``GET`` and its exchange, refusals too."""
         self._feeds[path] = attach
 
+    def carries(self, scope: Scope) -> bool:
+        """Tell whether a request is for a transport."""
+        return scope["path"] in self.paths or scope["path"] in self._feeds
+
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
         path = scope["path"]
@@ -76,10 +87,11 @@ class Dispatcher:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
-        exchange = ASGIExchange(send)
+        exchange = ASGIExchange(send, partial(self._metrics.answered, scope["method"], scope["path"]))
         try:
             await self._serve(scope, receive, exchange)
         except GaplessError as error:
+            security.note(error, scope["path"])
             write(exchange, problem(error))
         except Exception:
             _log.exception("request failed", path=scope["path"])
@@ -107,12 +119,13 @@ class Dispatcher:
             await self._follower.catch_up(_CATCH_UP_S)
         self._attacher.attach(transport, request, exchange)
 
-    def take(self, request: Request, exchange: Exchange) -> bool:
+    def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a plain request of the fast lane; `False`: something has to be waited for first, or it is not plain."""
         if "audience" in request.query or self._follower.is_behind:
             return False
         if self._credentials.fetches_keys and "authorization" in request.headers:
             return False
+        exchange.counted = partial(self._metrics.answered, "GET", request.path)
         try:
             self._attacher.attach(self.paths[request.path], request, exchange)
         except Exception:  # noqa: BLE001 - what would be ASGI's 500 elsewhere
@@ -151,8 +164,18 @@ class Taker:
 class Front:
     """The whole service as one ASGI application: cross-origin rules, the hot endpoints, then the framework."""
 
-    def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors, proxies: Proxies) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what is done around every request
+        self,
+        dispatcher: Dispatcher,
+        framework: Quart,
+        cors: Cors,
+        proxies: Proxies,
+        metrics: Metrics,
+        tracer: Tracer | None = None,
+    ) -> None:
         """Serve the dispatcher before the framework; `proxies` tell who is at the other end."""
+        self._metrics = metrics
+        self._tracer = tracer
         self._dispatcher = dispatcher
         self._application = cast("Application", framework)
         self._cors = cors
@@ -168,15 +191,32 @@ class Front:
         if origin is not None and is_preflight(scope):
             await self._cors.preflight(send, origin)
             return
-        if _is_public(scope) and not _is_console(scope):
+        is_public = _is_public(scope) and not _is_console(scope)
+        if is_public:
             send = self._cors.wrap_public(send)
         elif origin is not None:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
-        if self._dispatcher.handles(scope):
+        if self._dispatcher.carries(scope):
             await self._dispatcher(scope, receive, send)
-            return
+        else:
+            await self._traced(scope, receive, send, names_it=not is_public)
+
+    async def _traced(self, scope: Scope, receive: Receive, send: Send, *, names_it: bool) -> None:
+        trace = Trace(scope, self._tracer)
+        send = cast("Send", trace.wrap(send, names_it=names_it))
+        try:
+            if self._dispatcher.handles(scope):
+                scope["route"] = scope["path"]
+                await self._dispatcher(scope, receive, send)
+            else:
+                await self._framed(scope, receive, send)
+                self._metrics.answered(scope["method"], trace.route, trace.status)
+        finally:
+            trace.end()
+
+    async def _framed(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await self._application(scope, receive, send)
         except BadHost:  # raised before the framework could ask our handlers

@@ -93,8 +93,13 @@ class Vitals:
             connections=self.connections(),
             deliveries=dict(meter.deliveries),
             latency_ms=meter.take_latencies(),
-            lag_ms=max(0, self._follower.tail.ms - self._follower.window.position.ms),
+            lag_ms=self.lag_ms,
         )
+
+    @property
+    def lag_ms(self) -> int:
+        """By how much the window is behind the newest event that is known of."""
+        return max(0, self._follower.tail.ms - self._follower.window.position.ms)
 
     def connections(self) -> dict[str, int]:
         """Count who is connected, by transport; one who polls by stream is on polling."""

@@ -10,12 +10,15 @@ from quart import Response
 from quart import request as quart_request
 from werkzeug.datastructures import Headers
 
+from realtime.compression import packed, takes_gzip
 from realtime.errors import InvalidField, MalformedBody
 from realtime.request import from_asgi
+from transports.transport import Answer
 
 if TYPE_CHECKING:
+    from quart import Quart
+
     from realtime.request import Request
-    from transports.transport import Answer
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -45,13 +48,41 @@ async def body(model: type[Model]) -> Model:
         raise InvalidField(f"{field}: {first['msg']}", field=field) from error
 
 
-def json(value: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Answer with JSON that nobody keeps."""
-    fields = {"Content-Type": "application/json", "Cache-Control": "no-store", **(headers or {})}
-    return Response(orjson.dumps(value), status=status, headers=fields)
+def json(
+    value: object, status: int = 200, headers: dict[str, str] | None = None, *, has_ticket: bool = False
+) -> Response:
+    """Answer with JSON that nobody keeps; with a ticket in it, it is not compressed."""
+    fields = {"content-type": "application/json", "cache-control": "no-store", **(headers or {})}
+    given = tuple((name.encode(), text.encode()) for name, text in fields.items())
+    return answered(Answer(status, given, orjson.dumps(value)), has_ticket=has_ticket)
 
 
-def answered(answer: Answer) -> Response:
-    """Hand an answer of ours to the framework."""
+def answered(answer: Answer, *, has_ticket: bool = False) -> Response:
+    """Hand an answer of ours to the framework, compressed where it pays."""
+    if not has_ticket:
+        answer = packed(answer, takes_gzip=takes_gzip(quart_request.headers.get("Accept-Encoding", "")))
     headers = Headers([(name.decode(), value.decode()) for name, value in answer.headers])
     return Response(answer.body, status=answer.status, headers=headers)
+
+
+def nothing(status: int) -> Response:
+    """Answer without a body."""
+    response = Response(status=status, headers={"Cache-Control": "no-store"})
+    del response.headers["Content-Type"]
+    return response
+
+
+def name_routes(app: Quart) -> None:
+    """Have the template of each request's route known outside of the framework too, as ``scope["route"]``."""
+
+    async def named(response: Response) -> Response:
+        quart_request.scope["route"] = route()  # type: ignore[typeddict-unknown-key]  # ours, as ASGI allows
+        return response
+
+    app.after_request(named)
+
+
+def route() -> str:
+    """Return the template of the route that is being handled, empty when there is none."""
+    rule = quart_request.url_rule
+    return rule.rule if rule is not None else ""

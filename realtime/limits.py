@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.hub import Hub
     from realtime.leases import Lease, Leases
+    from realtime.metrics import Metrics
     from realtime.request import Request
 
 REPLACED: Final = "stream.replaced"
@@ -35,12 +36,13 @@ _log = structlog.get_logger("gapless.limits")
 class Limits:
     """Admits attachments."""
 
-    def __init__(self, settings: Settings, leases: Leases, control_log: Control, hub: Hub) -> None:
+    def __init__(self, settings: Settings, leases: Leases, control_log: Control, hub: Hub, metrics: Metrics) -> None:
         """Admit by the settings; who is replaced on another gateway is told over the control log."""
         self._settings = settings.limits
         self._leases = leases
         self._control = control_log
         self._hub = hub
+        self._metrics = metrics
         self._open: dict[str, Attachment] = {}
         self._most = -(-settings.limits.max_clients // settings.server.workers)
         control_log.on(REPLACED, self._replaced)
@@ -52,6 +54,7 @@ class Limits:
             AtCapacity: it does not.
         """
         if self._most and len(self._hub.attachments) >= self._most:
+            self._metrics.limit_hit("clients")
             raise AtCapacity("this gateway serves as many clients as it may: try again, or poll")
 
     def holders(self, credential: Credential, request: Request) -> list[tuple[str, int]]:
@@ -96,6 +99,7 @@ class Limits:
 
     def _over(self, holder: str) -> bool:
         kind = holder.partition(" ")[0]
+        self._metrics.limit_hit(f"streams-per-{kind}")
         _log.info("limit hit", kind=f"streams-per-{kind}", on_limit=self._settings.on_limit)
         if self._settings.on_limit == "degrade":
             return False

@@ -132,6 +132,11 @@ def _common_processors() -> list[Processor]:
     ]
 
 
+def line_formatter() -> logging.Formatter:
+    """Return what writes a line as JSON, its credentials taken out: for who sends lines elsewhere too."""
+    return _formatter(pretty=False, colors=False)
+
+
 def _formatter(*, pretty: bool, colors: bool) -> ProcessorFormatter:
     renderer: Processor = (
         structlog.dev.ConsoleRenderer(colors=colors) if pretty else structlog.processors.JSONRenderer()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from realtime.auth.recent import Recent
 from realtime.delivery.attachment import control
+from realtime.metrics import NONE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from policies.decide import Decision
     from realtime.auth import Ticket
     from realtime.channel.event import Control
+    from realtime.metrics import Metrics
     from realtime.offers import Offers
 
 POLICY_CHANGED: Final = "policy-changed"
@@ -24,10 +26,11 @@ NO_TRANSPORT: Final = "no-transport"
 class Moves:
     """Tells clients that their decision has changed, once a session, decision and worker."""
 
-    def __init__(self, offers: Offers, farewell: Callable[[str], Control | None]) -> None:
+    def __init__(self, offers: Offers, farewell: Callable[[str], Control | None], metrics: Metrics) -> None:
         """Tell by the policy in force; `farewell` knows what a session is told that was sent away for good."""
         self._offers = offers
         self.farewell = farewell
+        self._metrics = metrics
         self._told: Recent[bool] = Recent()
 
     @property
@@ -57,6 +60,7 @@ class Moves:
         if session and self._told.get(mark):
             return None
         self._told.put(mark, verified=True)
+        self._metrics.moves.labels((decision and decision.first) or NONE).inc()
         wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
         if decision is not None:
             wire = self._offers.wire(decision)

@@ -11,12 +11,15 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
 from realtime.channel.event import parse_cursor, timestamp
 from realtime.context import described
-from realtime.errors import InvalidField, LogUnavailable, NoCommonTransport
+from realtime.errors import InvalidField, LogUnavailable, NoCommonTransport, NoTransport
+from realtime.metrics import NONE
 
 if TYPE_CHECKING:
+    from policies.decide import Context, Decision
     from realtime.auth import Credential, Credentials
     from realtime.channel.follower import Follower
     from realtime.config import Live
+    from realtime.metrics import Metrics
     from realtime.offers import Offers
 
 _Short = Annotated[StrictStr, Field(max_length=255)]
@@ -35,16 +38,20 @@ class Client(BaseModel):
     sdk: _Short | None = None
 
 
+Reason = Annotated[
+    StrictStr,
+    Field(pattern=r"^(timeout|buffered|refused|http-[1-5][0-9]{2}|closed-early|idle|network-changed)$"),
+]
+"""Why a transport did not work for a client."""
+
+
 class Failure(BaseModel):
     """A transport that did not work for this client a moment ago."""
 
     model_config = ConfigDict(frozen=True)
 
     transport: _Short
-    reason: Annotated[
-        StrictStr,
-        Field(pattern=r"^(timeout|buffered|refused|http-[1-5][0-9]{2}|closed-early|idle|network-changed)$"),
-    ]
+    reason: Reason
     count: Annotated[StrictInt, Field(ge=1)] = 1
 
 
@@ -67,6 +74,7 @@ class Negotiator:
     offers: Offers
     credentials: Credentials
     follower: Follower
+    metrics: Metrics
 
     def negotiate(self, credential: Credential, proposal: Proposal) -> dict[str, Any]:
         """Decide for a client and seal what was decided on into a ticket.
@@ -80,7 +88,7 @@ class Negotiator:
         supported = self._supported(proposal)
         client = proposal.client.model_dump(exclude_none=True)
         failed = {failure.transport for failure in proposal.failed}
-        decision = self.offers.decide(described(credential.identity, client, supported, failed))
+        decision = self._decide(described(credential.identity, client, supported, failed))
         policy = self.offers.policy
         now_ms = time.time_ns() // 1_000_000
         ticket = self.credentials.seal(
@@ -104,6 +112,15 @@ class Negotiator:
             "fallback": {"retry_after_ms": policy.fallback_retry_after_ms},
             "retry": {"base_ms": policy.retry_base_ms, "max_ms": policy.retry_max_ms},
         }
+
+    def _decide(self, context: Context) -> Decision:
+        try:
+            decision = self.offers.decide(context)
+        except NoTransport:
+            self.metrics.decisions.labels(NONE).inc()
+            raise
+        self.metrics.decisions.labels(decision.first).inc()
+        return decision
 
     def _cursor(self, given: str | None) -> str:
         if not self.follower.filled:

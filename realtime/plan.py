@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from realtime.channel.event import LARGEST
 from realtime.channel.reader import Start
+from realtime.compression import takes_gzip
 from realtime.delivery.attachment import NO_TICKET, Plan, control
 from realtime.errors import GaplessError
 from realtime.parameters import is_public, start, whole_number
@@ -77,6 +78,7 @@ class Planner:
             among=served.among,
             first=served.first,
             jti=credential.identity.jti,
+            gzip=takes_gzip(request.header("accept-encoding")),
         )
         if terms.public or (begin == Start() and not terms.stays_open):
             return plan  # who asks for the tail only comes back at once, and is told then

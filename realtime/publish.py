@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import re
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import structlog
 
 from realtime.channel.event import Draft, check_scope, check_type, compact, stored_envelope
 from realtime.errors import BodyTooLarge, EventTooLarge, InvalidField, MalformedBody, ScopeNotHeld
@@ -20,11 +22,14 @@ if TYPE_CHECKING:
     from realtime.auth import Identity
     from realtime.channel.appends import Appends
     from realtime.channel.log import Appended
+    from realtime.metrics import Metrics
 
 MOST_BYTES = 4 * 1024 * 1024
 _MOST_EVENTS = 1_000
 _KEY = re.compile(r"[^\x00-\x1f\x7f-\x9f]{1,255}")
 _LARGEST_VERSION = 2**31 - 1
+
+_log = structlog.get_logger("gapless.publish")
 
 
 class Publication(msgspec.Struct):
@@ -49,8 +54,9 @@ _PUBLICATION = msgspec.json.Decoder(Publication)
 class Publisher:
     """Turns request bodies into events of the log."""
 
-    def __init__(self, appends: Appends, most_event_bytes: int) -> None:
+    def __init__(self, appends: Appends, most_event_bytes: int, metrics: Metrics) -> None:
         """Append events whose stored envelope has at most so many bytes."""
+        self._metrics = metrics
         self._appends = appends
         self._most_event_bytes = most_event_bytes
 
@@ -70,9 +76,18 @@ class Publisher:
         identity.require_role("publisher")
         if len(body) > MOST_BYTES:
             raise body_too_large()
+        begun = time.perf_counter()
         drafts = [self._draft(identity, index, raw) for index, raw in enumerate(_split(body))]
         appended = await self._appends.append(drafts, identity.sub or "") if drafts else []
+        self._note(appended, time.perf_counter() - begun)
         return Answer(201, ((b"content-type", b"application/json"), (b"cache-control", b"no-store")), _body(appended))
+
+    def _note(self, appended: Sequence[Appended], seconds: float) -> None:
+        duplicates = sum(one.duplicate for one in appended)
+        self._metrics.publish.observe(seconds)
+        self._metrics.published.labels("appended").inc(len(appended) - duplicates)
+        self._metrics.published.labels("duplicate").inc(duplicates)
+        _log.debug("published", events=len(appended), duplicates=duplicates, duration_ms=round(seconds * 1000, 1))
 
     def _draft(self, identity: Identity, index: int, raw: msgspec.Raw) -> Draft:
         publication = _decode(index, raw)

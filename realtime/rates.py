@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from realtime.auth import Identity
     from realtime.config import LimitsSettings
+    from realtime.metrics import Metrics
     from realtime.request import Request
 
 _log = structlog.get_logger("gapless.limits")
@@ -33,8 +34,9 @@ _log = structlog.get_logger("gapless.limits")
 class Rates:
     """The rates that are configured."""
 
-    def __init__(self, settings: LimitsSettings, redis: Redis) -> None:
+    def __init__(self, settings: LimitsSettings, redis: Redis, metrics: Metrics) -> None:
         """Count in Redis, on the connections of a client of ours."""
+        self._metrics = metrics
         given = {
             "publish": settings.publish_rate,
             "negotiate": settings.negotiate_rate,
@@ -64,7 +66,7 @@ class Rates:
         except (RedisError, OSError, TimeoutError) as error:
             _log.debug("rate not counted", what=what, reason=type(error).__name__)
             return
-        raise _limited(what, item)
+        raise self._limited(what, item)
 
     def failed(self, request: Request) -> None:
         """Count one more bad credential of an address.
@@ -73,10 +75,11 @@ class Rates:
             RateLimited: it is one too many.
         """
         if self._failed is not None and request.peer and not self._own.hit(self._failed, "credential", request.peer):
-            raise _limited("failed credentials", self._failed)
+            raise self._limited("failed credentials", self._failed)
 
-
-def _limited(what: str, item: RateLimitItem) -> RateLimited:
-    _log.info("limit hit", kind=f"{what.replace(' ', '-')}-rate")
-    message = f"too many requests of this kind ({what}): at most {item} are granted; come back later"
-    return RateLimited(message, headers={"Retry-After": str(max(1, min(item.get_expiry(), 60)))})
+    def _limited(self, what: str, item: RateLimitItem) -> RateLimited:
+        kind = f"{what.replace(' ', '-')}-rate"
+        self._metrics.limit_hit(kind)
+        _log.info("limit hit", kind=kind)
+        message = f"too many requests of this kind ({what}): at most {item} are granted; come back later"
+        return RateLimited(message, headers={"Retry-After": str(max(1, min(item.get_expiry(), 60)))})

@@ -1,4 +1,4 @@
-"""The endpoints that Quart serves: negotiate, tickets, history, and whether the service lives and is ready."""
+"""The endpoints for clients that Quart serves: negotiate, tickets, history, reports."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from quart import Quart, Response
 from quart import request as quart_request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
-from realtime import errors
-from realtime.framework import answered, asked, body, json
+from realtime import errors, security
+from realtime.framework import answered, asked, body, json, name_routes, nothing, route
 from realtime.negotiate import Proposal
 from realtime.offers import EVENTS
 from realtime.parameters import is_public
 from realtime.publish import MOST_BYTES, body_too_large
+from realtime.reports import Report
 from transports.transport import problem
 
 if TYPE_CHECKING:
     from realtime.auth import Credentials
     from realtime.config import Live
-    from realtime.drain import Drain
     from realtime.history import History
     from realtime.negotiate import Negotiator
     from realtime.rates import Rates
+    from realtime.reports import Reports
 
 _BEARER_ONLY = "a ticket is given to the holder of a token: send Authorization: Bearer"
 _log = structlog.get_logger("gapless.http")
@@ -46,7 +47,7 @@ class Routes:
         credentials: Credentials,
         negotiator: Negotiator,
         history: History,
-        drain: Drain,
+        reports: Reports,
         rates: Rates,
     ) -> None:
         """Answer with these."""
@@ -55,7 +56,7 @@ class Routes:
         self._negotiator = negotiator
         self._history = history
         self._rates = rates
-        self._drain = drain
+        self._reports = reports
 
     def register(self, app: Quart) -> None:
         """Put the handlers and the error handlers on an application."""
@@ -65,8 +66,8 @@ class Routes:
         app.post("/api/v1/auth/ticket")(self.give_ticket)
         app.delete("/api/v1/auth/ticket")(self.clear_ticket)
         app.get(f"{EVENTS}/history")(self.history)
-        app.get("/livez")(self.live)
-        app.get("/readyz")(self.ready)
+        app.post(f"{EVENTS}/report")(self.report)
+        name_routes(app)
         app.register_error_handler(errors.GaplessError, _refused)
         app.register_error_handler(HTTPException, _http)
         app.register_error_handler(Exception, _failed)
@@ -77,7 +78,7 @@ class Routes:
         credential = await self._credentials.authenticate_fresh(request)
         await self._rates.check("negotiate", credential.identity, request)
         proposal = await body(Proposal)
-        return json(self._negotiator.negotiate(credential, proposal))
+        return json(self._negotiator.negotiate(credential, proposal), has_ticket=True)
 
     async def give_ticket(self) -> Response:
         """Give a ticket for a token, in the body or as a cookie."""
@@ -98,15 +99,14 @@ class Routes:
         )
         life_ms = ticket.expires_ms - ticket.issued_ms
         if not wanted.cookie:
-            return json({"ticket": ticket.text, "expires_in_ms": life_ms})
+            return json({"ticket": ticket.text, "expires_in_ms": life_ms}, has_ticket=True)
         response = json({"expires_in_ms": life_ms})
         response.headers["Set-Cookie"] = self._credentials.cookie_header(ticket, request)
         return response
 
     async def clear_ticket(self) -> Response:
         """Clear the cookie."""
-        response = Response(status=204, headers={"Cache-Control": "no-store"})
-        del response.headers["Content-Type"]
+        response = nothing(204)
         response.headers["Set-Cookie"] = self._credentials.cookie_header(None, asked())
         return response
 
@@ -118,21 +118,18 @@ class Routes:
         )
         return answered(await self._history.page(credential.identity, request))
 
-    async def live(self) -> Response:
-        """Say that the process serves requests."""
-        return json({"status": "ok"})
-
-    async def ready(self) -> Response:
-        """Say whether clients may be sent here: the window is filled, and we don't drain."""
-        if self._drain.has_begun:
-            raise errors.Draining("this gateway drains: send clients to another one")
-        if not self._negotiator.follower.filled:
-            message = "this gateway has not read the log yet"
-            raise errors.LogUnavailable(message)
-        return json({"status": "ok"})
+    async def report(self) -> Response:
+        """Take what a client reports."""
+        request = asked()
+        credential = await self._credentials.authenticate_fresh(request)
+        if credential.via == "anonymous":
+            raise errors.CredentialRequired("a report comes with a ticket, the cookie or a token")
+        self._reports.take(credential, await body(Report))
+        return nothing(202)
 
 
 async def _refused(error: errors.GaplessError) -> Response:
+    security.note(error, route())
     return answered(problem(error))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
+import structlog
 
 from realtime.auth.claims import Claims
 from realtime.auth.cookie import TicketCookie
@@ -125,7 +126,13 @@ class Credentials:
         return self.anonymous()
 
     async def authenticate_fresh(self, request: Request) -> Credential:
-        """Do as `authenticate`, with a look for new keys when a token's isn't known."""
+        """Do as `authenticate`, with a look for new keys when a token's isn't known, and have the logs say who asks."""
+        credential = await self._fresh(request)
+        if credential.identity.sub is not None:
+            structlog.contextvars.bind_contextvars(sub=credential.identity.sub)
+        return credential
+
+    async def _fresh(self, request: Request) -> Credential:
         try:
             return self.authenticate(request)
         except KeyUnknown:

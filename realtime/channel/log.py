@@ -107,6 +107,8 @@ class Log:
         self._redis = redis
         self._limits = limits
         self._clock = clock
+        self.timed: Callable[[float | None], None] = _untimed
+        """Told how long each command took, in seconds, but for those that wait; `None`: it failed."""
         self.name = str(partition)
         self._base = f"{{gapless:{partition}}}:"
         self.key = f"{self._base}log"
@@ -229,7 +231,7 @@ class Log:
     async def follow(self, connection: Redis, after: Cursor, block_ms: int | None, count: int) -> list[Link]:
         """Wait up to `block_ms` (`None`: not at all) for entries after an id, on a connection of the caller's own."""
         wait = partial(connection.xread, {self.key: str(after)}, count, block_ms)
-        answer: Any = await self._run(wait)
+        answer: Any = await self._run(wait, waits=True)
         if not answer:
             return []
         ((_, raws),) = answer.items() if isinstance(answer, dict) else answer
@@ -257,19 +259,28 @@ class Log:
         command = ("FCALL", *self._function(name, *arguments))
         return await self._run(partial(self._redis.execute_command, *command))
 
-    async def _run(self, command: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what a Redis command returns
+    async def _run(self, command: Callable[[], Awaitable[Any]], *, waits: bool = False) -> Any:  # noqa: ANN401 - what a Redis command returns
+        begun = time.perf_counter()
         try:
-            try:
-                return await command()
-            except ResponseError as error:
-                if "function not found" not in str(error).lower():
-                    raise
-                await self._load()
-                return await command()
+            answer = await self._loaded(command)
         except (TimeoutError, RedisError, OSError) as error:
+            self.timed(None)
             raise unavailable(error) from error
         finally:
             _heed_cancellation()
+        if not waits:
+            self.timed(time.perf_counter() - begun)
+        return answer
+
+    async def _loaded(self, command: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what a Redis command returns
+        """Run a command; where the library is missing, once more with it."""
+        try:
+            return await command()
+        except ResponseError as error:
+            if "function not found" not in str(error).lower():
+                raise
+        await self._load()
+        return await command()
 
     async def transact(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - what the last command returns
         """Run commands in one transaction; return the last one's answer, and raise only what that one raises."""
@@ -301,6 +312,10 @@ class Log:
         except ResponseError as error:
             if "already exists" not in str(error):
                 raise
+
+
+def _untimed(_: float | None) -> None:
+    pass
 
 
 def _heed_cancellation() -> None:

@@ -12,6 +12,8 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
+from realtime.channel.event import LARGEST
+
 if TYPE_CHECKING:
     from realtime.channel.event import Cursor, Entry, Interest
     from realtime.channel.follower import Follower
@@ -36,6 +38,8 @@ class Truncation(NamedTuple):
     requested: str
     floor: Cursor
     cursor: Cursor
+    cause: str = ""
+    """`malformed`: no cursor; `expired`: history begins after it; `unknown`: none of this log's ids, or lost."""
 
 
 class Part(NamedTuple):
@@ -90,7 +94,7 @@ class Replays:
 class Reader:
     """A cursor and an interest; `cursor` is the position up to which the log has been examined for this client."""
 
-    __slots__ = ("_earliest", "_follower", "_replays", "_requested", "cursor", "interest", "started")
+    __slots__ = ("_earliest", "_follower", "_replays", "_requested", "cursor", "interest", "resumes", "started")
 
     def __init__(self, follower: Follower, replays: Replays, interest: Interest, start: Start) -> None:
         """Begin at `start`; "now" is the latest position known here."""
@@ -98,6 +102,8 @@ class Reader:
         self._replays = replays
         self._earliest = start.earliest
         self._requested = start.requested
+        self.resumes = start.cursor is not None or start.earliest
+        """Whether it began somewhere, and not "now"."""
         self.interest = interest
         self.cursor = follower.tail if start.cursor is None else start.cursor
         self.started = self.cursor
@@ -158,9 +164,16 @@ class Reader:
 
     def _truncate(self, replay: Replay) -> Part:
         requested = self._requested or str(self.cursor)
+        cause = _cause(self.cursor, replay.verdict.floor)
         self._requested = ""
         self.started = self.cursor = replay.verdict.tail
-        return Part([], more=False, truncation=Truncation(requested, replay.verdict.floor, self.cursor))
+        return Part([], more=False, truncation=Truncation(requested, replay.verdict.floor, self.cursor, cause))
+
+
+def _cause(cursor: Cursor, floor: Cursor) -> str:
+    if cursor.ms >= LARGEST:
+        return "malformed"
+    return "expired" if cursor < floor else "unknown"
 
 
 def _cut(entries: list[Entry]) -> tuple[list[Entry], bool]:

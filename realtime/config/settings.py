@@ -164,6 +164,13 @@ class LogSettings(Section):
     format: Literal["auto", "json", "pretty"] = "auto"
 
 
+class TelemetrySettings(Section):
+    """Where traces and errors are sent, where they are."""
+
+    otlp_endpoint: WebAddress = None
+    sentry_dsn: Secret = Field(default=None, repr=False)
+
+
 class Settings(Section):
     """The whole configuration."""
 
@@ -181,6 +188,7 @@ class Settings(Section):
     policy: Document = Document()
     transports: TransportsSettings = TransportsSettings()
     log: LogSettings = LogSettings()
+    telemetry: TelemetrySettings = TelemetrySettings()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
         """Tell of a secret that is missing or too short for production."""

@@ -14,6 +14,7 @@ has to say, or when its hold has passed.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from enum import Enum, auto
 from typing import TYPE_CHECKING, NamedTuple
@@ -22,7 +23,10 @@ import structlog
 
 from policies.decide import Context
 from realtime.channel.event import Control
+from realtime.compression import packed
+from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
+from realtime.metrics import ACCEPTED
 from transports.transport import Delivery
 
 if TYPE_CHECKING:
@@ -40,6 +44,8 @@ _RETRY_S = 0.5
 _NOT_MODIFIED = 304
 
 _log = structlog.get_logger("gapless.delivery")
+_level = logging.getLogger("gapless.delivery")
+"""Asked before a line about one client is made: there are thousands a second, and usually nobody reads them."""
 
 
 class State(Enum):
@@ -101,13 +107,18 @@ class Plan(NamedTuple):
     """The transport that the client was told to use first."""
     jti: str | None = None
     """The token behind the client's credential, where it has a name."""
+    gzip: bool = False
+    """Whether its client takes an answer compressed."""
 
 
 class Attachment:
     """A client, from its request to the end of the answer."""
 
     __slots__ = (
+        "_bytes",
+        "_ending",
         "_ends_ms",
+        "_events",
         "_expires_ms",
         "_farewell",
         "_hub",
@@ -138,6 +149,9 @@ class Attachment:
         """What came up before it could be said."""
         self._farewell: Control | None = None
         self._on_end: Callable[[], None] | None = None
+        self._ending = "lifetime" if plan.terms.stays_open else "answered"
+        """Why it will end when its time is over."""
+        self._events = self._bytes = 0
         self._rests_ms = 0 if plan.terms.stays_open else now + min(plan.min_interval_ms, plan.hold_ms)
         """Until when nothing is written but what can't wait."""
         self._ends_ms = now + plan.hold_ms
@@ -185,12 +199,18 @@ class Attachment:
             more = len(entries) > limit
             self._answer(entries[:limit], position=entries[limit - 1].id if more else position, more=more)
             return
-        self._write(data)
+        self._stamp_ms = self._hub.wheel.now_ms()
+        self.exchange.write(data)
         if not self.exchange.writable:
             self._move(State.STALLED)
             self.reader.cursor = position
         elif self.plan.min_interval_ms:
             self._rest(position)
+
+    def count(self, events: int, size: int) -> None:
+        """Remember, for its end, what it was given."""
+        self._events += events
+        self._bytes += size
 
     def restart(self) -> None:
         """Read on by oneself: the window began anew."""
@@ -206,14 +226,16 @@ class Attachment:
     def closed(self) -> None:
         """Forget a client that went away."""
         if self.state is not State.ENDED:
-            self._end()
+            if self.state is State.OPENING:
+                self._hub.meter.attached(self.transport.name, GONE)
+            self._end(GONE)
 
-    def close(self) -> None:
+    def close(self, reason: str = "closed") -> None:
         """End the answer as the transport ends one: nothing is lost, the client comes back with its cursor."""
         if self.state is State.OPENING:
             self._refuse(Draining("this gateway is going away: try again"))
         elif self.stays_open and self.state is not State.ENDED:
-            self._end()
+            self._end(reason)
             self.exchange.end(self.transport.close(self.plan.terms))
         elif self.state is not State.ENDED:
             self._answer(())
@@ -222,6 +244,7 @@ class Attachment:
         """Tell a client to move; a stream that is still there ends at a moment of the wheel's clock."""
         self.tell(said)
         if self.state is not State.ENDED:
+            self._ending = said.event
             self._ends_ms = min(self._ends_ms, at_ms)
             self._arm()
 
@@ -230,7 +253,7 @@ class Attachment:
         if self.state is State.OPENING:
             self._farewell = said
         elif self.stays_open and self.state is not State.ENDED:
-            self._end()
+            self._end(str(said.data.get("code", said.event)))
             self.exchange.end(self.transport.control(said) + self.transport.dismiss(self.plan.terms))
         elif self.state is not State.ENDED:
             self._answer((), (said,))
@@ -264,7 +287,7 @@ class Attachment:
         elif self._expires_ms <= now_ms and self._expires_ms < self._ends_ms:
             self._expire()
         elif self._ends_ms <= now_ms:
-            self.close()
+            self.close(self._ending)
         elif self._beats_at() <= now_ms:
             self._beat()
         self._arm()
@@ -292,7 +315,7 @@ class Attachment:
     def _expire(self) -> None:
         self.tell(control("ticket.expired"))
         if self.stays_open:
-            self.close()
+            self.close("ticket.expired")
 
     def _give_up(self, now_ms: int) -> None:
         """Let a client go whose position could not be judged, or reached, within its hold."""
@@ -311,6 +334,8 @@ class Attachment:
             if part is None:
                 self._task = asyncio.get_running_loop().create_task(self._fetch())
                 return
+            if self.state is State.OPENING and self.reader.resumes:
+                self._hub.meter.resumed("window")
             self._accept(part, before)
             if part.more and self.state is State.READING:
                 asyncio.get_running_loop().call_soon(self._go_on)
@@ -330,6 +355,10 @@ class Attachment:
         finally:
             self._task = None
         if self.state in _GOING_ON:
+            if part.truncation is not None:
+                self._hub.meter.truncated(part.truncation.cause)
+            elif self.state is State.OPENING and self.reader.resumes:
+                self._hub.meter.resumed("log")
             self._accept(part, before)
             self._go_on()
 
@@ -338,7 +367,7 @@ class Attachment:
         if self.state is State.OPENING:
             self._refuse(InternalError("the service failed to answer: try again"))
         else:
-            self.close()
+            self.close("failed")
 
     async def _ask(self) -> Part:
         """Ask the log; a client that hears from us already waits as long as Redis is away."""
@@ -374,8 +403,9 @@ class Attachment:
             events = [encode(self.transport, entry) for entry in part.entries]
             frames.append(self.transport.join(events, self.reader.cursor))
         if frames:
-            self._write(b"".join(frames))
-        self._hub.meter.delivered(self.transport.name, len(part.entries))
+            data = b"".join(frames)
+            self._put(data, len(part.entries))
+            self._hub.meter.delivered(self.transport.name, len(part.entries), len(data))
         if self._farewell is not None:
             self.dismiss(self._farewell)
         elif not self.exchange.writable:
@@ -389,6 +419,9 @@ class Attachment:
 
     def _begin(self) -> bytes:
         answer = self.transport.open(self.plan.terms)
+        self._hub.meter.attached(self.transport.name, ACCEPTED)
+        if _level.isEnabledFor(logging.DEBUG):
+            _log.debug("connection opened", transport=self.transport.name, session=self.plan.session)
         self.exchange.begin(answer.status, answer.headers)
         return answer.body
 
@@ -405,7 +438,13 @@ class Attachment:
         )
 
     def _write(self, data: bytes) -> None:
+        """Write what is no event."""
+        self._put(data, 0)
+        self._hub.meter.wrote(self.transport.name, len(data))
+
+    def _put(self, data: bytes, events: int) -> None:
         self._stamp_ms = self._hub.wheel.now_ms()
+        self.count(events, len(data))
         self.exchange.write(data)
 
     def _answer_truncated(self, truncation: Truncation) -> None:
@@ -431,14 +470,25 @@ class Attachment:
         farewell = () if self._farewell is None else (self._farewell,)
         controls = (*controls, *self.plan.notices, *self._unsaid, *farewell)
         said = [] if terms.public else [self.transport.control(one) for one in controls]
-        self._send(self.transport.answer(terms, Delivery(frames, said, position, more, self.plan.renew())))
+        delivery = Delivery(frames, said, position, more, self.plan.renew())
+        answer = self.transport.answer(terms, delivery)
+        if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
+            answer = packed(answer, takes_gzip=self.plan.gzip)
+        self.count(len(entries), len(answer.body))
+        self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
+        self._hub.meter.attached(self.transport.name, AS_POLLING if self.transport.stays_open else ACCEPTED)
+        self._send(answer, self._ending)
 
     def _refuse(self, error: GaplessError) -> None:
         if self.state is not State.ENDED:
-            self._send(self.transport.refuse(error, self.plan.refusal))
+            answer = self.transport.refuse(error, self.plan.refusal)
+            self._hub.meter.attached(self.transport.name, error.code)
+            self.count(0, len(answer.body))
+            self._hub.meter.wrote(self.transport.name, len(answer.body))
+            self._send(answer, error.code)
 
-    def _send(self, answer: Answer) -> None:
-        self._end()
+    def _send(self, answer: Answer, reason: str) -> None:
+        self._end(reason)
         length = () if answer.status == _NOT_MODIFIED else ((b"content-length", b"%d" % len(answer.body)),)
         self.exchange.begin(answer.status, (*answer.headers, *length))
         self.exchange.end(answer.body)
@@ -464,14 +514,27 @@ class Attachment:
             self._rests_ms = self._hub.wheel.now_ms() + self.plan.min_interval_ms
         self._arm()
 
-    def _end(self) -> None:
+    def _end(self, reason: str) -> None:
         self._move(State.ENDED)
+        if _level.isEnabledFor(logging.DEBUG):
+            self._tell_end(reason)
         self._hub.attachments.discard(self)
         self._hub.wheel.disarm(self)
         if self._on_end is not None:
             self._on_end()
         if self._task is not None and self._task is not asyncio.current_task():
             self._task.cancel()
+
+    def _tell_end(self, reason: str) -> None:
+        _log.debug(
+            "connection closed",
+            transport=self.transport.name,
+            session=self.plan.session,
+            reason=reason,
+            events=self._events,
+            bytes=self._bytes,
+            duration_ms=self._hub.wheel.now_ms() - self.since_ms,
+        )
 
 
 def encode(transport: Transport, entry: Entry) -> bytes:
@@ -488,5 +551,5 @@ def control(event: str, position: Cursor | None = None, **data: object) -> Contr
 
 
 def _truncated(truncation: Truncation) -> Control:
-    requested, floor, cursor = truncation
+    requested, floor, cursor, _ = truncation
     return control("history.truncated", cursor, requested=requested, floor=str(floor), cursor=str(cursor))

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from realtime.request import Request, parse_query
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from realtime.delivery.exchange import Listener
     from transports.transport import Headers
@@ -63,6 +63,7 @@ class DirectExchange:
         "_head",
         "_lane",
         "body",
+        "counted",
         "disconnected",
         "keep_alive",
         "listener",
@@ -76,6 +77,8 @@ class DirectExchange:
         self._lane = lane
         self._head = b""
         self._chunked = False
+        self.counted: Callable[[int], None] | None = None
+        """Is told the answer's status."""
         self.listener: Listener | None = None
         self.writable = True
         self.keep_alive = True
@@ -88,6 +91,8 @@ class DirectExchange:
 
     def begin(self, status: int, headers: Headers) -> None:
         """Prepare the head; it goes out with the first part of the body."""
+        if self.counted is not None:
+            self.counted(status)
         parts = [STATUS_LINE[status]]
         chunked = status not in _NO_BODY
         for name, value in (*self._lane.server_state.default_headers, *headers):

@@ -8,6 +8,7 @@ Who sees more than that is found from the events, through an index of scopes, ne
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from operator import attrgetter
@@ -39,6 +40,9 @@ class Group:
     transport: Transport
     common: Interest
     members: set[Attachment] = field(default_factory=set)
+    events: int = 0
+    """What was written to all members, for streams: whoever comes and goes counts what came between."""
+    size: int = 0
 
     def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
         """Make one write of entries; answers that do not stay open are made one by one instead."""
@@ -50,10 +54,10 @@ class Group:
 class Hub:
     """Who is attached, and who of them is at the tail."""
 
-    def __init__(self, wheel: Wheel) -> None:
-        """Begin with nobody."""
+    def __init__(self, wheel: Wheel, meter: Meter | None = None) -> None:
+        """Begin with nobody; what is delivered is counted by `meter`."""
         self.wheel = wheel
-        self.meter = Meter()
+        self.meter = meter or Meter()
         self.position: Cursor = ORIGIN
         self.attachments: set[Attachment] = set()
         self._groups: dict[tuple[str, Interest], Group] = {}
@@ -65,11 +69,13 @@ class Hub:
 
     def extended(self, entries: Sequence[Entry]) -> None:
         """Deliver the entries of one tick, in one write for each attachment, or several when they are large."""
+        begun = time.perf_counter()
         for part in _parts(entries):
             own = self._own(part)
             for group in list(self._groups.values()):
                 self._sweep(group, [entry for entry in part if group.common.sees(entry)], own, part[-1].id)
             self.position = part[-1].id
+        self.meter.ticked(time.perf_counter() - begun)
 
     def _sweep(
         self,
@@ -81,8 +87,11 @@ class Hub:
         """Deliver to one group what all of it sees, and to some of its members what only they see."""
         shared = group.join(common, position)
         joined: dict[tuple[Cursor, ...], bytes] = {}
-        events = 0
         members = list(group.members) if common else [one for one in own if one in group.members]
+        events, size = len(common) * len(members), len(shared) * len(members)
+        if group.transport.stays_open:
+            group.events += len(common)
+            group.size += len(shared)
         for attachment in members:
             seen, data = common, shared
             if attachment in own:
@@ -91,14 +100,18 @@ class Hub:
                 if ids not in joined:
                     joined[ids] = group.join(seen, position)
                 data = joined[ids]
-            events += len(seen)
+                events += len(seen) - len(common)
+                size += len(data) - len(shared)
+                if group.transport.stays_open:
+                    attachment.count(len(seen) - len(common), len(data) - len(shared))
             try:
                 attachment.deliver(seen, data, position)
             except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
                 _log.exception("delivery failed", transport=group.transport.name)
                 attachment.closed()
+        if events and group.transport.stays_open:  # other answers count themselves: they may be cut, or put off
+            self.meter.delivered(group.transport.name, events, size)
         if events:
-            self.meter.delivered(group.transport.name, events)
             self.meter.arrived(group.transport.name, position.ms, len(members))
 
     def restarted(self, base: Cursor) -> None:
@@ -118,13 +131,14 @@ class Hub:
         if group is None:
             group = self._groups[key] = Group(attachment.transport, common)
         group.members.add(attachment)
+        attachment.count(-group.events, -group.size)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
         if attachment.plan.replaceable:
             earlier = self._waiting.get(attachment.plan.session)
             self._waiting[attachment.plan.session] = attachment
             if earlier is not None:
-                earlier.close()
+                earlier.close("superseded")
 
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
@@ -132,6 +146,7 @@ class Hub:
         key = (attachment.transport.name, common)
         group = self._groups[key]
         group.members.discard(attachment)
+        attachment.count(group.events, group.size)
         if not group.members:
             del self._groups[key]
         for scope in own:
@@ -146,7 +161,7 @@ class Hub:
         """End every answer, and begin none any more; the clients come back with their cursors."""
         self.is_closed = True
         for attachment in list(self.attachments):
-            attachment.close()
+            attachment.close("gateway-closed")
 
     def _own(self, entries: Iterable[Entry]) -> dict[Attachment, list[Entry]]:
         """Find who sees entries of a tick by an exact scope."""

@@ -1,34 +1,77 @@
 """What the engine delivered, by transport, and how long it took from the append to the write.
 
-Latency is taken once a tick and group, not once a client: from the event's id, which holds Redis's clock, to ours.
+Counted once a tick and group, not once a client. Latency is from the event's id, which holds Redis's clock, to ours.
+The numbers go two ways: here for what this worker tells of itself once a second, since its start; and to the metrics.
 """
 
 from __future__ import annotations
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
-_PERCENTILES = (0.5, 0.95, 1.0)
+if TYPE_CHECKING:
+    from realtime.metrics import Metrics
+
+AS_POLLING: Final = "as-polling"
+"""The outcome of a request for a stream that is answered at once, in polling's manners."""
+GONE: Final = "gone"
+"""The outcome of a request whose client went away before it was answered."""
+_PERCENTILES: Final = (0.5, 0.95, 1.0)
 
 
-@dataclass(slots=True)
 class Meter:
     """Counts since the start; latencies since they were last taken."""
 
-    deliveries: Counter[str] = field(default_factory=Counter)
-    """Events given to clients, by transport."""
-    _latencies: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    """By transport: milliseconds, and to how many clients."""
+    __slots__ = ("_latencies", "_metrics", "deliveries")
 
-    def delivered(self, transport: str, events: int) -> None:
-        """Count events that were written."""
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        """Count into `metrics`; without, as for the control log's hub, only here."""
+        self.deliveries: Counter[str] = Counter()
+        """Events given to clients, by transport."""
+        self._latencies: dict[str, list[tuple[int, int]]] = {}
+        """By transport: milliseconds, and to how many clients."""
+        self._metrics = metrics
+
+    def delivered(self, transport: str, events: int, size: int) -> None:
+        """Count events that were written, and the bytes of their writes."""
         self.deliveries[transport] += events
+        if self._metrics is not None:
+            carried = self._metrics.carried(transport)
+            carried.deliveries.inc(events)
+            carried.written.inc(size)
+
+    def wrote(self, transport: str, size: int) -> None:
+        """Count bytes that were written without events."""
+        if self._metrics is not None:
+            self._metrics.carried(transport).written.inc(size)
 
     def arrived(self, transport: str, appended_ms: int, clients: int) -> None:
         """Note how long ago an event was appended (unix ms) that was written just now, to so many clients."""
         latency_ms = max(0, time.time_ns() // 1_000_000 - appended_ms)
         self._latencies.setdefault(transport, []).append((latency_ms, clients))
+        if self._metrics is not None:
+            self._metrics.carried(transport).latency.note(latency_ms / 1000, clients)
+
+    def ticked(self, seconds: float) -> None:
+        """Note how long it took to deliver a tick."""
+        if self._metrics is not None:
+            self._metrics.tick.observe(seconds)
+
+    def attached(self, transport: str, outcome: str) -> None:
+        """Count what came of a request to attach: a word of ours, or a problem's code."""
+        if self._metrics is not None:
+            self._metrics.attaches.labels(transport, outcome).inc()
+
+    def resumed(self, source: str) -> None:
+        """Count a cursor that was resumed, from the window or from the log."""
+        if self._metrics is not None:
+            self._metrics.resumes.labels(source).inc()
+
+    def truncated(self, cause: str) -> None:
+        """Count a cursor that could not be resumed."""
+        if self._metrics is not None:
+            self._metrics.truncations.labels(cause).inc()
 
     def forget_latencies(self) -> None:
         """Begin anew, where nobody takes them."""

@@ -69,6 +69,8 @@ class Child:
     work: Callable[..., None]
     """What it does until it is ended: a function of a module, called with a `Report` and the arguments."""
     arguments: tuple[object, ...]
+    ended: Callable[[], None] = lambda: None
+    """Called whenever it has ended, however it did, and before it is started again."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it was ready for the first time."""
     _pause_s: float = field(init=False, default=_FIRST_RESTART_S)
@@ -103,6 +105,7 @@ class Child:
                 self._pipe = None
                 await _end(process)
                 pipe.close()
+                self.ended()
             if not self.ready.is_set():
                 raise StartError(f"The {self.name} ended with status {process.exitcode} while it was starting.")
             _log.error("a process ended and is started again", process=self.name, status=process.exitcode)

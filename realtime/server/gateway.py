@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from realtime.config import Settings
     from realtime.fleet import Member
+    from realtime.metrics import Share
 
 _BACKLOG: Final = 4096
 _LAST_ANSWERS_S: Final = 2
@@ -64,16 +65,18 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a service, and wh
     *,
     demo: bool = False,
     member: Member | None = None,
+    share: Share | None = None,
     beside: Callable[[Service], Coroutine[None, None, None]] | None = None,
 ) -> None:
     """Serve on a bound socket until cancelled; then every answer is ended first, and the rest at once.
 
-    What `beside` makes of the service runs as long as that does.
+    One of several workers is told which it is, and where it keeps its metrics. What `beside` makes of the service runs
+    as long as that does.
 
     Raises:
         StartError: the log can't be used, or the port was taken in the meantime.
     """
-    service = Service(settings, redis_url, member)
+    service = Service(settings, redis_url, member, share)
     if demo:
         page.register(service.quart, service.credentials, service.sessions)
     try:

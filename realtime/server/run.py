@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
+from functools import partial
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from realtime import logs
@@ -13,6 +15,7 @@ from realtime.app import gateway_id
 from realtime.config import Live
 from realtime.embedded import Embedded
 from realtime.fleet import Member
+from realtime.metrics import Share, bury
 from realtime.server import address, producing, stopping, worker
 from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
@@ -93,18 +96,25 @@ class _Parts:
             StartError: one can't start.
         """
         try:
-            async with asyncio.TaskGroup() as group:
-                for ready in self._gateway(group):
-                    await ready.wait()
-                url = address.url(self.sock)
-                announce(url)
-                if self.demo:
-                    group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+            with ExitStack() as stack:
+                folder = ""
+                if self.settings.server.workers > 1:
+                    folder = stack.enter_context(TemporaryDirectory(prefix="gapless-metrics-"))
+                await self._run(announce, folder)
         except ExceptionGroup as errors:
             raise errors.exceptions[0] from errors
 
-    def _gateway(self, group: asyncio.TaskGroup) -> list[asyncio.Event]:
-        """Begin to serve, here or in workers; return what tells that each of them does."""
+    async def _run(self, announce: Callable[[str], None], folder: str) -> None:
+        async with asyncio.TaskGroup() as group:
+            for ready in self._gateway(group, folder):
+                await ready.wait()
+            url = address.url(self.sock)
+            announce(url)
+            if self.demo:
+                group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+
+    def _gateway(self, group: asyncio.TaskGroup, folder: str) -> list[asyncio.Event]:
+        """Begin to serve, here or in workers that keep their metrics in a folder; return what tells that each does."""
         workers = self.settings.server.workers
         if workers == 1:
             ready = asyncio.Event()
@@ -113,17 +123,13 @@ class _Parts:
             )
             group.create_task(serving)
             return [ready]
-        place, gateway = address.Place.of(self.sock), gateway_id()
-        children = [
-            Child(
-                f"worker-{number}",
-                worker.work,
-                (self.settings, self.redis_url, place, self.demo, Member(gateway, number)),
-            )
-            for number in range(1, workers + 1)
-        ]
-        for child in children:
-            group.create_task(child.keep())
+        gateway, place = gateway_id(), address.Place.of(self.sock)
+        children = []
+        for number in range(1, workers + 1):
+            share = Share(folder, number)
+            arguments = (self.settings, self.redis_url, place, self.demo, Member(gateway, number), share)
+            children.append(Child(f"worker-{number}", worker.work, arguments, partial(bury, share)))
+            group.create_task(children[-1].keep())
         group.create_task(self._reload_in(children))
         return [child.ready for child in children]
 

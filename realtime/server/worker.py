@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realtime.app import Service
     from realtime.config import Settings
     from realtime.fleet import Member
+    from realtime.metrics import Share
     from realtime.server.address import Place
     from realtime.server.child import Report
 
@@ -24,6 +25,7 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
     place: Place,
     demo: bool,  # noqa: FBT001 - see above
     member: Member,
+    share: Share,
 ) -> None:
     """Serve until ended, in a process of its own; `member` says which worker of which gateway it is.
 
@@ -37,4 +39,7 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
         await report.hear(service.reload)
 
     with closing(place.bind()) as sock:
-        stopping.run(run_gateway(settings, redis_url, sock, report.ready, demo=demo, member=member, beside=hear))
+        serving = run_gateway(
+            settings, redis_url, sock, report.ready, demo=demo, member=member, share=share, beside=hear
+        )
+        stopping.run(serving)

@@ -185,7 +185,7 @@ class Client:
         return True
 
     async def _read(self, answer: httpx2.Response, wire: Wire, done: Callable[[], bool]) -> None:
-        async with aclosing(answer.aiter_raw()) as parts:
+        async with aclosing(answer.aiter_bytes()) as parts:
             async for part in parts:
                 for heard in wire.feed(part):
                     self._hear(heard)

@@ -40,6 +40,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 DATA = "what-nobody-else-may-read"
+HEALTH = f"{EVENTS}/health"
+REPORT = f"{EVENTS}/report"
 BAD = {
     "token": "eyJhbGciOiJIUzI1NiJ9.c2VjcmV0LXBheWxvYWQtb2YtYS1iYWQtdG9rZW4.c2lnbmF0dXJlLW9mLWEtYmFkLXRva2Vu",
     "ticket": "bWFkZS11cC10aWNrZXQtdGhhdC1pcy1uby1nb29k.c2lnbmF0dXJlLW9mLWEtYmFkLXRpY2tldA",
@@ -95,6 +97,8 @@ class Session:
         ]
         for fields, query in comers:
             await self._ask_all(http, fields, query)
+            await self._report(http, fields, query)
+        self.secrets.check_absent((await http.get("/metrics")).text)
 
     async def _publish(self, http: httpx2.AsyncClient) -> None:
         headers = self.bearer("p", "publisher")
@@ -112,6 +116,11 @@ class Session:
         await http.post(EVENTS, content=f'{{"data":"{DATA}",'.encode(), headers=headers)
         await http.post(EVENTS, json=good, headers=self.bearer("p"))
 
+    async def _report(self, http: httpx2.AsyncClient, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
+        good = {"session": DATA, "transport": "sse", "outcome": "failed", "reason": "http-418", "connect_ms": 5}
+        for body in (good, good | {"transport": DATA}, good | {"reason": DATA}, good | {"latency_ms": [DATA]}):
+            await http.post(REPORT, json=body, params=query, headers=headers)
+
     async def _ask_all(self, http: httpx2.AsyncClient, headers: Mapping[str, str], query: Mapping[str, str]) -> None:
         for path in (POLL, LONG_POLL, HISTORY, STREAM):
             for more in ({"cursor": "earliest", "hold_ms": "0"}, {"cursor": DATA}, {"scopes": f"user:{DATA}"}):
@@ -119,7 +128,8 @@ class Session:
                 async with http.stream("GET", path, params=params, headers={**headers, **BROWSER}) as answer:
                     async with asyncio.timeout(5):
                         await anext(answer.aiter_text(), None)
-        for path in (NEGOTIATE, TICKET, EVENTS, f"/nope/{DATA}"):
+        await http.get(HEALTH, params=query, headers={**headers, "traceparent": DATA})
+        for path in (NEGOTIATE, TICKET, EVENTS, REPORT, f"/nope/{DATA}"):
             await http.post(path, params=query, headers=headers, content=DATA.encode())
             await http.put(path, params=query, headers=headers, content=DATA.encode())
 

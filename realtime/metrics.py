@@ -1,0 +1,201 @@
+"""What the service counts and measures: the one place where a metric is named.
+
+Names follow Prometheus's conventions, below ``gapless_``. The value of a label is one of our own words (a transport, a
+problem's code, a route's template, an arm of the policy in force), and never what somebody sent. Every metric is
+explained in ``docs/metrics.md``, which a test compares with what is here.
+
+A gateway of several workers answers for all of them, whichever is asked: each keeps its numbers in mapped files, in a
+folder of the parent's. The files go by the worker's number and not by its process: one that takes the place of one that
+died counts on where that one ended, so no counter ever falls. What died is only in the way of gauges, which its parent
+takes away (`bury`).
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from typing import Literal
+
+    Mode = Literal["livesum", "livemin", "livemax"]
+
+MEDIA_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+ACCEPTED: Final = "accepted"
+OTHER: Final = "other"
+NONE: Final = "none"
+
+_METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+_SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+_SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
+_ON_THE_WAY: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+disable_created_metrics()  # a second series for each, of when it began, which nobody here asks for
+
+
+class Share(NamedTuple):
+    """Where one worker of several keeps its numbers."""
+
+    folder: str
+    worker: int
+
+
+class Described(NamedTuple):
+    """A metric as it is documented."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+
+
+class Lengths(Histogram):
+    """A histogram that notes how long something took for many at once."""
+
+    def note(self, seconds: float, times: int) -> None:
+        """Observe the same value so many times."""
+        self._sum.inc(seconds * times)
+        place = next(place for place, bound in enumerate(self._upper_bounds) if seconds <= bound)
+        self._buckets[place].inc(times)
+
+
+class Carried(NamedTuple):
+    """What one transport carried: looked up once, for this is counted in every tick."""
+
+    deliveries: Counter
+    written: Counter
+    latency: Lengths
+
+
+class Metrics:
+    """All metrics of one worker, and how they are told for its gateway."""
+
+    def __init__(self, share: Share | None = None) -> None:
+        """Begin at zero; with a share, where the worker before this one ended, and once in a process."""
+        self.described: list[Described] = []
+        self._registry = CollectorRegistry()
+        self._folder = share and share.folder
+        if share is not None:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = share.folder
+            values.ValueClass = values.MultiProcessValue(lambda: share.worker)
+        self._delivery()
+        self._requests()
+        self._clients()
+        self._state()
+        self._carried: dict[str, Carried] = {}
+
+    def _delivery(self) -> None:
+        self.attaches = self._counter(
+            "attaches", "Requests to attach, by what came of them: accepted, or why not", "transport", "outcome"
+        )
+        self.deliveries = self._counter("deliveries", "Events given to clients", "transport")
+        self.written = self._counter("written_bytes", "Bytes of the bodies of transports' answers", "transport")
+        self.truncations = self._counter("truncations", "Cursors that could not be resumed", "cause")
+        self.resumes = self._counter("resumes", "Cursors that were resumed", "source")
+        self.delivery = self._lengths(
+            "delivery_latency_seconds", "From an event's append to the write to a client", _SECONDS, "transport"
+        )
+        self.tick = self._histogram("tick_seconds", "How long it took to hand on the entries that came at once", _SHORT)
+        self.decisions = self._counter("decisions", "Negotiations, by the transport to use first", "transport")
+        self.moves = self._counter("moves", "Clients told to move, by the transport to use now", "transport")
+        self.limit_hits = self._counter("limit_hits", "Requests that met a limit", "kind")
+
+    def _requests(self) -> None:
+        self.http = self._counter("http_requests", "Answers", "method", "route", "status")
+        self.published = self._counter("published_events", "Events taken from publishers", "outcome")
+        self.publish = self._histogram(
+            "publish_latency_seconds", "From a publisher's request to its events being in the log", _SECONDS
+        )
+        self.redis = self._histogram(
+            "redis_round_trip_seconds", "Commands sent to Redis, but for blocked reads", _SECONDS
+        )
+        self.redis_errors = self._counter("redis_errors", "Commands that Redis did not answer, or refused")
+
+    def _clients(self) -> None:
+        self.reports = self._counter("client_reports", "What clients report", "transport", "outcome", "reason", "arm")
+        labels = ("transport", "arm")
+        self.connect = self._histogram(
+            "client_connect_seconds", "How long it took clients to connect, as they report", _ON_THE_WAY, *labels
+        )
+        self.first_event = self._histogram(
+            "client_first_event_seconds", "How long clients waited for something to arrive", _ON_THE_WAY, *labels
+        )
+        self.latency = self._histogram(
+            "client_latency_seconds", "From an event's time to its arrival, as clients report", _ON_THE_WAY, *labels
+        )
+
+    def _state(self) -> None:
+        self.build = self._gauge("build_info", "The version that runs: always 1", "livemax", "version")
+        self.workers = self._gauge("workers", "Processes of this gateway that serve", "livesum")
+        self.ready = self._gauge("ready", "Whether every worker takes clients", "livemin")
+        self.connections = self._gauge("connections", "Clients that are connected", "livesum", "transport")
+        self.lag = self._gauge(
+            "follower_lag_seconds", "By how much the window is behind the newest event known of", "livemax"
+        )
+        self.window_bytes = self._gauge("window_bytes", "Stored bytes of the events in the windows", "livesum")
+        self.window_events = self._gauge("window_events", "Entries in the windows", "livesum")
+        self.redis_up = self._gauge("redis_up", "Whether Redis answers every worker", "livemin")
+        self.revision = self._gauge("policy_revision", "The revision of the policy in force", "livemin")
+        self.stale = self._gauge("policy_stale", "Whether a newer policy may exist that can't be seen", "livemax")
+        self.fleet_gateways = self._gauge("fleet_gateways", "Gateways that are heard of on the control log", "livemax")
+        self.fleet_workers = self._gauge("fleet_workers", "Workers that are heard of on the control log", "livemax")
+
+    def _named(self, name: str, kind: str, labels: Sequence[str]) -> Mapping[str, object]:
+        self.described.append(Described(f"gapless_{name}", kind, tuple(labels)))
+        return {"namespace": "gapless", "labelnames": labels, "registry": self._registry}
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(name, text, **self._named(f"{name}_total", "counter", labels))  # type: ignore[arg-type]
+
+    def _gauge(self, name: str, text: str, mode: Mode, *labels: str) -> Gauge:
+        return Gauge(name, text, multiprocess_mode=mode, **self._named(name, "gauge", labels))  # type: ignore[arg-type]
+
+    def _histogram(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Histogram:
+        return Histogram(name, text, buckets=buckets, **self._named(name, "histogram", labels))  # type: ignore[arg-type]
+
+    def _lengths(self, name: str, text: str, buckets: Sequence[float], *labels: str) -> Lengths:
+        return Lengths(name, text, buckets=buckets, **self._named(name, "histogram", labels))  # type: ignore[arg-type]
+
+    # Counting
+
+    def carried(self, transport: str) -> Carried:
+        """Return what counts for one transport."""
+        carried = self._carried.get(transport)
+        if carried is None:
+            parts = self.deliveries.labels(transport), self.written.labels(transport), self.delivery.labels(transport)
+            carried = self._carried[transport] = Carried(*parts)
+        return carried
+
+    def answered(self, method: str, route: str | None, status: int) -> None:
+        """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
+        self.http.labels(method if method in _METHODS else OTHER, route or OTHER, status).inc()
+
+    def limit_hit(self, kind: str) -> None:
+        """Count a request that met a limit; `kind` is one of our own words."""
+        self.limit_hits.labels(kind).inc()
+
+    def asked_redis(self, seconds: float | None) -> None:
+        """Note how long a command took; `None`: it failed."""
+        if seconds is None:
+            self.redis_errors.inc()
+        else:
+            self.redis.observe(seconds)
+
+    # Telling
+
+    def text(self) -> bytes:
+        """Write the metrics of the whole gateway in Prometheus's text format."""
+        if self._folder is None:
+            return generate_latest(self._registry)
+        registry = CollectorRegistry()
+        MultiProcessCollector(registry, self._folder)
+        return generate_latest(registry)
+
+
+def bury(share: Share) -> None:
+    """Take away the gauges of a worker that has ended; its counters stay, for the one that takes its place."""
+    mark_process_dead(share.worker, share.folder)
