@@ -102,7 +102,7 @@ async def ask(port: int, raw: bytes) -> Answer | None:
             body = b"" if is_bare else await _body(reader, dict(fields), int(status.split(" ")[1]))
     finally:
         writer.close()
-    kept = tuple(sorted((name, _drawn(value)) for name, value in fields if name != "date"))
+    kept = tuple(sorted((name, _drawn(value)) for name, value in fields if name not in {"date", "x-request-id"}))
     return Answer(int(status.split(" ")[1]), kept, _drawn(body.decode("utf-8", "replace")))
 
 
