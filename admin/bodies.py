@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
+from policies.document import Document
 from realtime.channel.event import check_name, timestamp
 from realtime.errors import InvalidField
 from realtime.negotiate import Proposal
+from realtime.openapi.schemas import As
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,14 +32,14 @@ class _Body(BaseModel):
 class PolicyBody(_Body):
     """A policy, and why."""
 
-    policy: dict[str, Any]
+    policy: Annotated[dict[str, Any], As(Document)]
     reason: Reason = ""
 
 
 class PreviewBody(_Body):
     """A policy that may come."""
 
-    policy: dict[str, Any]
+    policy: Annotated[dict[str, Any], As(Document)]
 
 
 class SwitchBody(_Body):

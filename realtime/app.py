@@ -12,6 +12,7 @@ from quart import Quart
 
 from admin.api import Api
 from admin.desk import DRAINED, PREVIEWED, Desk
+from admin.operations import OPERATIONS as ADMINISTRATION
 from policies.document import parse
 from policies.policy import compiled
 from realtime.attach import Attacher, Channel
@@ -38,6 +39,10 @@ from realtime.migration import Migration
 from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
+from realtime.openapi.document import Document
+from realtime.openapi.hot import operations
+from realtime.openapi.pages import Reference
+from realtime.openapi.service import OPERATIONS
 from realtime.peer import Proxies
 from realtime.plan import Planner
 from realtime.presence import Presence
@@ -73,7 +78,7 @@ class Service:
         """
         self.member = member or Member(gateway_id(), 1)
         self.credentials = Credentials(settings, resolve_secret(settings))
-        self.quart = Quart("realtime")
+        self.quart = Quart("realtime", static_folder=None)
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
         self._hub = Hub(wheel)
@@ -112,6 +117,8 @@ class Service:
         Routes(settings, self.credentials, negotiator, History(self._follower), self._drain, rates).register(self.quart)
         self.desk = Desk(self._offers, self.revisions, self._revocations, self._fleet, self._control)
         Api(self.desk, self.credentials).register(self.quart)
+        hot = operations(self._offers.transports.values())
+        self.reference = Reference(self.quart, Document((*hot, *OPERATIONS, *ADMINISTRATION)))
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
         self.asgi = Front(dispatcher, self.quart, Cors(settings.cors.origins), Proxies(settings.server))
