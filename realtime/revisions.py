@@ -174,6 +174,8 @@ class Revisions:
 
     async def list(self, limit: int, before: int | None = None) -> list[Revision]:
         """Return up to `limit` revisions, newest first, those below `before` when it is given."""
+        if before == 0:  # below the lowest id Redis takes no interval for one
+            return []
         newest = "+" if before is None else f"({before}-0"
         raws = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
         return [_revision(raw) for raw in raws]

@@ -1,0 +1,24 @@
+"""The admin API at the bounds of what it takes: each of these once was an answer that it should not give."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from admin.api import ADMIN
+from tests.wire.support import check_problem
+
+if TYPE_CHECKING:
+    from tests.support.gateway import Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+async def test_there_is_no_revision_below_the_lowest(plain: Gateway) -> None:
+    headers = plain.bearer("ada", roles=("viewer",))
+    for before in (0, 1):
+        answer = await plain.http.get(f"{ADMIN}/policy/revisions", params={"before": before}, headers=headers)
+        assert (answer.status_code, answer.json()) == (200, {"revisions": []})
+    answer = await plain.http.get(f"{ADMIN}/policy/revisions", params={"before": -1}, headers=headers)
+    check_problem(answer, 400, "malformed-parameter")
