@@ -21,6 +21,7 @@ import structlog
 from policies.difference import Change, differences
 from policies.document import parse
 from policies.policy import compiled
+from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
 
@@ -186,7 +187,8 @@ class Revisions:
         Raises:
             NotFound: there is none with this number, or none any more.
         """
-        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        wanted = f"{number}-0"
+        raws = await self._control.log.execute("XRANGE", _STREAM, wanted, wanted) if number < LARGEST else []
         if not raws:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
         return _revision(raws[0])

@@ -22,3 +22,11 @@ async def test_there_is_no_revision_below_the_lowest(plain: Gateway) -> None:
         assert (answer.status_code, answer.json()) == (200, {"revisions": []})
     answer = await plain.http.get(f"{ADMIN}/policy/revisions", params={"before": -1}, headers=headers)
     check_problem(answer, 400, "malformed-parameter")
+
+
+async def test_there_is_no_revision_above_what_an_id_can_be(plain: Gateway) -> None:
+    headers = plain.bearer("ada", roles=("admin",))
+    for number in (2**53, 2**64, 10**40):
+        path = f"{ADMIN}/policy/revisions/{number}"
+        check_problem(await plain.http.get(path, headers=headers), 404, "not-found")
+        check_problem(await plain.http.post(f"{path}/restore", headers=headers), 404, "not-found")
