@@ -30,3 +30,9 @@ async def test_there_is_no_revision_above_what_an_id_can_be(plain: Gateway) -> N
         path = f"{ADMIN}/policy/revisions/{number}"
         check_problem(await plain.http.get(path, headers=headers), 404, "not-found")
         check_problem(await plain.http.post(f"{path}/restore", headers=headers), 404, "not-found")
+
+
+@pytest.mark.parametrize("name", ["sub", "session"])
+async def test_a_name_that_is_not_utf_8_is_malformed(plain: Gateway, name: str) -> None:
+    answer = await plain.http.get(f"{ADMIN}/connections?{name}=%ff", headers=plain.bearer("ada", roles=("viewer",)))
+    check_problem(answer, 400, "malformed-parameter")
