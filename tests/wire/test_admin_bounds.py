@@ -36,3 +36,21 @@ async def test_there_is_no_revision_above_what_an_id_can_be(plain: Gateway) -> N
 async def test_a_name_that_is_not_utf_8_is_malformed(plain: Gateway, name: str) -> None:
     answer = await plain.http.get(f"{ADMIN}/connections?{name}=%ff", headers=plain.bearer("ada", roles=("viewer",)))
     check_problem(answer, 400, "malformed-parameter")
+
+
+NO_TIMES = [-1, 253_402_300_800_000, 2**53, "0001-01-01T00:00:00+23:00", "9999-12-31T23:59:59-23:59", "soon", ""]
+
+
+@pytest.mark.parametrize("until", NO_TIMES)
+async def test_nobody_is_revoked_until_a_time_that_cannot_be_written(plain: Gateway, until: int | str) -> None:
+    body = {"sub": "bounds", "until": until}
+    answer = await plain.http.post(f"{ADMIN}/revocations", json=body, headers=plain.bearer("ada", roles=("admin",)))
+    assert check_problem(answer, 422, "invalid-field")["field"] == "until"
+
+
+async def test_somebody_is_revoked_until_the_last_time_that_can_be_written(plain: Gateway) -> None:
+    headers = plain.bearer("ada", roles=("admin",))
+    body = {"sub": "bounds", "until": 253_402_300_799_999}
+    answer = await plain.http.post(f"{ADMIN}/revocations", json=body, headers=headers)
+    assert (answer.status_code, answer.json()["until"]) == (201, "9999-12-31T23:59:59.999Z")
+    assert (await plain.http.delete(f"{ADMIN}/revocations/sub/bounds", headers=headers)).status_code == 204
