@@ -93,8 +93,15 @@ _KIND: Final = segment("kind", "What is revoked.", {"type": "string", "enum": ["
 _REVOKED: Final = segment("name", "The subject, or the token's id.", _TEXT, "42")
 
 
-def _reads(path: str, name: str, summary: str, answer: Answer, *parameters: Parameter) -> Operation:
-    """Describe a question that needs no change of anything; one about something by its name may find nothing."""
+def _reads(
+    path: str,
+    name: str,
+    summary: str,
+    answer: Answer,
+    *parameters: Parameter,
+    errors: tuple[type[GaplessError], ...] = (),
+) -> Operation:
+    """Describe a question; one about something by its name may find nothing."""
     missing = (NotFound,) if "{" in path else ()
     return Operation(
         "GET",
@@ -103,7 +110,7 @@ def _reads(path: str, name: str, summary: str, answer: Answer, *parameters: Para
         "admin",
         summary,
         (answer,),
-        (*_ERRORS, *missing),
+        (*_ERRORS, *missing, *errors),
         "For `admin` and `viewer`.",
         BEARER,
         parameters,
@@ -195,6 +202,7 @@ OPERATIONS: Final = (
         Answer(200, "A page of them.", answers.RevisionList, {"revisions": [_REVISION]}, headers=NO_STORE),
         query("limit", "How many at most.", {"type": "integer", "minimum": 1, "maximum": 200, "default": 50}, 50),
         query("before", "Those below this number, to page on.", {**_NUMBER, "maximum": 2**53}, 17),
+        errors=(LogUnavailable,),
     ),
     _reads(
         "/policy/revisions/{number}",
@@ -202,6 +210,7 @@ OPERATIONS: Final = (
         "One change of the policy",
         Answer(200, "The change.", answers.RevisionMade, _REVISION, headers=NO_STORE),
         _REVISION_NUMBER,
+        errors=(LogUnavailable,),
     ),
     _changes(
         "POST",
@@ -248,6 +257,7 @@ OPERATIONS: Final = (
         Answer(200, "On all gateways.", answers.ConnectionList, {"connections": [_CONNECTION]}, headers=NO_STORE),
         query("sub", "Only this subject's.", _TEXT, "42"),
         query("session", "Only this session's.", _TEXT, SESSION),
+        errors=(LogUnavailable,),
     ),
     _changes(
         "DELETE",

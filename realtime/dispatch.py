@@ -53,6 +53,8 @@ class Dispatcher:
     ) -> None:
         """Serve these transports and the publish endpoint."""
         self._paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
+        self.methods: Mapping[str, str] = {**dict.fromkeys(self._paths, "GET"), EVENTS: "POST"}
+        """The hot endpoints: the one method that each takes."""
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
@@ -61,7 +63,7 @@ class Dispatcher:
 
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
-        return scope["path"] in self._paths or scope["path"] == EVENTS
+        return scope["path"] in self.methods
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
@@ -78,8 +80,7 @@ class Dispatcher:
         await exchange.wait(receive)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
-        transport = self._paths.get(scope["path"])
-        allowed = "POST" if transport is None else "GET"
+        transport, allowed = self._paths.get(scope["path"]), self.methods[scope["path"]]
         if scope["method"] != allowed:
             message = f"{scope['method']} is not allowed here: use {allowed}"
             raise MethodNotAllowed(message, headers={"Allow": allowed})
@@ -109,7 +110,7 @@ class Front:
 
     def __init__(self, dispatcher: Dispatcher, framework: Quart, cors: Cors, proxies: Proxies) -> None:
         """Serve the dispatcher before the framework; `proxies` tell who is at the other end."""
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
         self._application = cast("Application", framework)
         self._cors = cors
         self._proxies = proxies
@@ -130,8 +131,8 @@ class Front:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
-        if self._dispatcher.handles(scope):
-            await self._dispatcher(scope, receive, send)
+        if self.dispatcher.handles(scope):
+            await self.dispatcher(scope, receive, send)
             return
         try:
             await self._application(scope, receive, send)

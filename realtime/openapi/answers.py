@@ -150,6 +150,8 @@ class Status(Told):
 class Description(Told):
     """An OpenAPI document."""
 
+    model_config = ConfigDict(extra="allow")
+
     openapi: str
     info: dict[str, Any]
     paths: dict[str, Any]

@@ -117,8 +117,8 @@ def _success(answer: Answer) -> Schema:
     if answer.headers:
         value["headers"] = {name: _header(text) for name, text in answer.headers.items()}
     if answer.example is not None:
-        schema = {"type": "string"} if answer.model is None else reference(answer.model)
-        value["content"] = {answer.media_type: {"schema": schema, "example": answer.example}}
+        schema = {} if answer.model is None else {"schema": reference(answer.model)}
+        value["content"] = {answer.media_type: {**schema, "example": answer.example}}
     return value
 
 
