@@ -12,7 +12,7 @@ from admin.door import bearer
 from policies.document import parse
 from realtime.errors import InvalidField, MalformedParameter, PreconditionRequired
 from realtime.framework import asked, body, json
-from realtime.parameters import whole_number
+from realtime.parameters import text, whole_number
 
 if TYPE_CHECKING:
     from admin.desk import Desk, Operator
@@ -125,12 +125,12 @@ class Api:
 
     def _expected(self) -> int | None:
         """Return the revision that `If-Match` names (RFC 9110 §13.1.1); `*` is whichever is in force."""
-        text = asked().headers.get("if-match")
-        if text is None:
+        given = asked().headers.get("if-match")
+        if given is None:
             return None
-        if text.strip() == "*":
+        if given.strip() == "*":
             return self._desk.revisions.current.number
-        match = _TAG.fullmatch(text)
+        match = _TAG.fullmatch(given)
         if match is None:
             raise MalformedParameter('If-Match: one ETag of the policy is expected, such as "17"')
         return int(match[1] or match[2])
@@ -147,7 +147,8 @@ class Api:
         """List who is connected."""
         await self._reader()
         query = asked().query
-        found = await self._desk.connections(query.get("sub"), query.get("session"))
+        sub, session = (text(name, query.get(name)) for name in ("sub", "session"))
+        found = await self._desk.connections(sub, session)
         return json({"connections": found})
 
     async def dismiss(self, session: str) -> Response:

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
 
+from policies.document import Document
 from realtime.channel.event import check_name, timestamp
 from realtime.errors import InvalidField
 from realtime.negotiate import Proposal
+from realtime.openapi.schemas import As
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,6 +21,9 @@ if TYPE_CHECKING:
     from realtime.revocations import Revocation
 
 _LONGEST_REASON = 500
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999."""
+
 Reason = Annotated[StrictStr, Field(max_length=_LONGEST_REASON)]
 Name = Annotated[StrictStr, AfterValidator(check_name)]
 
@@ -30,14 +35,14 @@ class _Body(BaseModel):
 class PolicyBody(_Body):
     """A policy, and why."""
 
-    policy: dict[str, Any]
+    policy: Annotated[dict[str, Any], As(Document)]
     reason: Reason = ""
 
 
 class PreviewBody(_Body):
     """A policy that may come."""
 
-    policy: dict[str, Any]
+    policy: Annotated[dict[str, Any], As(Document)]
 
 
 class SwitchBody(_Body):
@@ -87,17 +92,25 @@ def until_ms(until: str | int | None) -> int | None:
     """Read a time as unix milliseconds.
 
     Raises:
-        InvalidField: it is none.
+        InvalidField: it is none, or lies where RFC 3339 has no way to write it.
     """
-    if until is None or isinstance(until, int):
-        return until
+    ms = _moment_ms(until) if isinstance(until, str) else until
+    if ms is not None and not 0 <= ms <= _LAST_MS:
+        raise _no_time()
+    return ms
+
+
+def _moment_ms(text: str) -> int:
     try:
-        moment = datetime.fromisoformat(until)
+        moment = datetime.fromisoformat(text)
     except ValueError:
-        raise InvalidField(
-            "until: a time such as 2026-12-24T18:00:00Z, or unix milliseconds, is expected", field="until"
-        ) from None
+        raise _no_time() from None
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
+
+
+def _no_time() -> InvalidField:
+    message = "until: a time such as 2026-12-24T18:00:00Z, or unix milliseconds, is expected, before the year 10000"
+    return InvalidField(message, field="until")
 
 
 def time_of(ms: int | None) -> str | None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
-from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, ValidationError
+from pydantic import AfterValidator, BeforeValidator, Field, StrictBool, ValidationError, WithJsonSchema
 
 from realtime.errors import InvalidField
 from realtime.lists import at_most, distinct, listed, several, some, tabled, tables
@@ -127,7 +127,9 @@ Values = Annotated[
 ]
 Name = Annotated[str, AfterValidator(_name)]
 Slug = Annotated[str, AfterValidator(_slug)]
-Weight = Annotated[int | float, BeforeValidator(_weight)]
+Weight = Annotated[
+    int | float, BeforeValidator(_weight), WithJsonSchema({"type": "number", "minimum": 0, "maximum": ALL})
+]
 
 
 class Parameters(Section):

@@ -15,6 +15,7 @@ from admin.api import Api
 from admin.console import Console
 from admin.desk import DRAINED, PREVIEWED, Desk
 from admin.feed import FEED, Feed
+from admin.operations import OPERATIONS as ADMINISTRATION
 from admin.session import Sessions
 from policies.difference import differences
 from policies.document import parse
@@ -47,6 +48,10 @@ from realtime.migration import Migration
 from realtime.moves import Moves
 from realtime.negotiate import Negotiator
 from realtime.offers import Offers
+from realtime.openapi.document import Document
+from realtime.openapi.hot import operations
+from realtime.openapi.pages import Reference
+from realtime.openapi.service import OPERATIONS
 from realtime.operations import Instruments, Operations
 from realtime.peer import Proxies
 from realtime.plan import Planner
@@ -101,7 +106,7 @@ class Service:
         secret = resolve_secret(settings)
         self.credentials = Credentials(settings, secret)
         self.sessions = Sessions(secret, self.credentials, settings)
-        self.quart = Quart("realtime")
+        self.quart = Quart("realtime", static_folder=None)
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
         self._hub = Hub(wheel, Meter(metrics))
@@ -164,6 +169,8 @@ class Service:
         Operations(self.credentials, Instruments(metrics, self._gauges, self._parts)).register(self.quart)
         Api(self.desk, self.credentials).register(self.quart)
         Console(self.desk, self.sessions).register(self.quart)
+        hot = operations(self._offers.transports.values())
+        self.reference = Reference(self.quart, Document((*hot, *OPERATIONS, *ADMINISTRATION)))
         self.quart.before_serving(self.start)
         self.quart.after_serving(self.stop)
 

@@ -66,6 +66,8 @@ class Dispatcher:
         self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         """The hot endpoints that are got."""
         self._metrics = metrics
+        self.methods: Mapping[str, str] = {**dict.fromkeys(self.paths, "GET"), EVENTS: "POST"}
+        """The hot endpoints: the one method that each takes."""
         self._attacher = attacher
         self._publisher = publisher
         self._credentials = credentials
@@ -82,8 +84,7 @@ class Dispatcher:
 
     def handles(self, scope: Scope) -> bool:
         """Tell whether a request is for a hot endpoint."""
-        path = scope["path"]
-        return path in self.paths or path == EVENTS or path in self._feeds
+        return scope["path"] in self.methods or scope["path"] in self._feeds
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request that `handles` accepted."""
@@ -102,7 +103,7 @@ class Dispatcher:
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
         transport, feed = self.paths.get(scope["path"]), self._feeds.get(scope["path"])
-        allowed = "POST" if transport is None and feed is None else "GET"
+        allowed = self.methods.get(scope["path"], "GET")
         if scope["method"] != allowed:
             message = f"{scope['method']} is not allowed here: use {allowed}"
             raise MethodNotAllowed(message, headers={"Allow": allowed})
@@ -176,7 +177,7 @@ class Front:
         """Serve the dispatcher before the framework; `proxies` tell who is at the other end."""
         self._metrics = metrics
         self._tracer = tracer
-        self._dispatcher = dispatcher
+        self.dispatcher = dispatcher
         self._application = cast("Application", framework)
         self._cors = cors
         self._proxies = proxies
@@ -198,8 +199,8 @@ class Front:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
-        if self._dispatcher.carries(scope):
-            await self._dispatcher(scope, receive, send)
+        if self.dispatcher.carries(scope):
+            await self.dispatcher(scope, receive, send)
         else:
             await self._traced(scope, receive, send, names_it=not is_public)
 
@@ -207,9 +208,9 @@ class Front:
         trace = Trace(scope, self._tracer)
         send = cast("Send", trace.wrap(send, names_it=names_it))
         try:
-            if self._dispatcher.handles(scope):
+            if self.dispatcher.handles(scope):
                 scope["route"] = scope["path"]
-                await self._dispatcher(scope, receive, send)
+                await self.dispatcher(scope, receive, send)
             else:
                 await self._framed(scope, receive, send)
                 self._metrics.answered(scope["method"], trace.route, trace.status)

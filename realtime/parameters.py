@@ -99,6 +99,17 @@ def position(name: str, text: str) -> Start:
         raise MalformedParameter(f"{name}: {error}, or 'earliest'") from error
 
 
+def text(name: str, given: str | None) -> str | None:
+    """Return a text unchanged.
+
+    Raises:
+        MalformedParameter: it was not UTF-8.
+    """
+    if given is not None and any("\ud800" <= letter <= "\udfff" for letter in given):
+        raise MalformedParameter(f"{name}: text in UTF-8 is expected")
+    return given
+
+
 def whole_number(name: str, text: str, least: int, most: int) -> int:
     """Read a whole number within bounds.
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import msgspec
 import structlog
 
-from realtime.channel.event import Draft, check_scope, check_type, compact, stored_envelope
+from realtime.channel.event import TYPE, TYPE_LENGTH, Draft, check_scope, check_type, compact, stored_envelope
 from realtime.errors import BodyTooLarge, EventTooLarge, InvalidField, MalformedBody, ScopeNotHeld
 from transports.transport import Answer
 
@@ -32,15 +32,23 @@ _LARGEST_VERSION = 2**31 - 1
 _log = structlog.get_logger("gapless.publish")
 
 
+def _described(**more: Any) -> msgspec.Meta:  # noqa: ANN401 - whatever JSON Schema knows
+    """Describe a field; it is checked below, where the place of its event is known."""
+    return msgspec.Meta(extra_json_schema=more)
+
+
+_Key = Annotated[str, _described(minLength=1, maxLength=255, pattern=f"^{_KEY.pattern}$")]
+
+
 class Publication(msgspec.Struct):
     """One event as its publisher writes it."""
 
-    event: str
-    scope: str
+    event: Annotated[str, _described(pattern=f"^{TYPE}$", maxLength=TYPE_LENGTH)]
+    scope: Annotated[str, _described(description="broadcast, user:<sub>, role:<name> or topic:<name>")]
     data: msgspec.Raw
-    version: int = 1
-    key: str | None = None
-    idempotency_key: str | None = None
+    version: Annotated[int, _described(minimum=0, maximum=_LARGEST_VERSION)] = 1
+    key: _Key | None = None
+    idempotency_key: _Key | None = None
 
 
 class _Batch(msgspec.Struct):

@@ -21,6 +21,7 @@ import structlog
 from policies.difference import Change, differences
 from policies.document import parse
 from policies.policy import compiled
+from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
 
@@ -179,6 +180,8 @@ class Revisions:
 
     async def list(self, limit: int, before: int | None = None) -> list[Revision]:
         """Return up to `limit` revisions, newest first, those below `before` when it is given."""
+        if before == 0:  # below the lowest id Redis takes no interval for one
+            return []
         newest = "+" if before is None else f"({before}-0"
         raws = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
         return [_revision(raw) for raw in raws]
@@ -191,7 +194,8 @@ class Revisions:
         """
         if number == 0:
             return self._first
-        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        wanted = f"{number}-0"
+        raws = await self._control.log.execute("XRANGE", _STREAM, wanted, wanted) if number < LARGEST else []
         if not raws:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
         return _revision(raws[0])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final
 
-from pydantic import AfterValidator, BeforeValidator, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 if TYPE_CHECKING:
@@ -65,6 +65,11 @@ class Unit:
             if quantity and quantity % factor == 0:
                 return f"{quantity // factor}{suffix}"
         return str(quantity)
+
+    def schema(self) -> dict[str, object]:
+        """Return the JSON Schema of what `parse` takes."""
+        text = {"type": "string", "pattern": f"^{_NUMBER}({'|'.join(self.factors)})?$"}
+        return {"description": self.expected, "anyOf": [text, {"type": "number", "minimum": 0}]}
 
     def _read(self, text: str) -> Decimal | None:
         if _BARE.fullmatch(text):
@@ -134,6 +139,8 @@ def counted(least: int, most: int = LARGEST) -> AfterValidator:
 
 
 # Both are written back with their suffix, so that a dump reads in again as what it was: a bare int would count seconds.
-Milliseconds = Annotated[int, BeforeValidator(DURATION.parse), PlainSerializer(DURATION.show)]
+Milliseconds = Annotated[
+    int, BeforeValidator(DURATION.parse), PlainSerializer(DURATION.show), WithJsonSchema(DURATION.schema())
+]
 Bytes = Annotated[int, BeforeValidator(SIZE.parse), PlainSerializer(SIZE.show)]
 Count = Annotated[int, BeforeValidator(COUNT.parse)]

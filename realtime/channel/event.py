@@ -26,9 +26,12 @@ BROADCAST = "broadcast"
 EVERY_TOPIC = "topic:*"
 """The pattern that covers all topics, and the name of a channel's common topic stream."""
 
-_CURSOR = re.compile(r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})")
-_TYPE = re.compile(r"[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)+")
-_TYPE_LENGTH = 128
+CURSOR = r"(0|[1-9][0-9]{0,15})-(0|[1-9][0-9]{0,15})"
+TYPE = r"[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)+"
+TYPE_LENGTH = 128
+
+_CURSOR = re.compile(CURSOR)
+_TYPE = re.compile(TYPE)
 _NAME = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff, ]{1,255}")
 _KINDS = ("user:", "role:", "topic:")
 _WITH_SPACE = re.compile(rb'("(?:[^"\\]|\\.)*")|[ \t\r\n]+')
@@ -80,10 +83,10 @@ def check_type(text: str) -> str:
     Raises:
         ValueError: it is not of the grammar of PROTOCOL §1.
     """
-    if len(text) > _TYPE_LENGTH or not _TYPE.fullmatch(text):
+    if len(text) > TYPE_LENGTH or not _TYPE.fullmatch(text):
         message = (
             f"{text[:64]!r} is not an event type: lower-case words of letters, digits and hyphens, "
-            f"joined by dots, at least two, at most {_TYPE_LENGTH} characters"
+            f"joined by dots, at least two, at most {TYPE_LENGTH} characters"
         )
         raise ValueError(message)
     return text
