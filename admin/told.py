@@ -88,6 +88,7 @@ class Connection(Told):
     session: str
     sub: str | None
     channel: str
+    roles: list[str]
     transport: str
     first: str
     """The transport that it is to use first."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import AwareDatetime, ConfigDict, Field
+from pydantic import AwareDatetime, ConfigDict, Field, RootModel
 
 from realtime.channel import event
 from realtime.openapi.schemas import Told
@@ -155,3 +155,68 @@ class Description(Told):
     openapi: str
     info: dict[str, Any]
     paths: dict[str, Any]
+
+
+class RedisHealth(Told):
+    """How the log's home answers."""
+
+    reachable: bool
+    round_trip_ms: float = 0
+    version: str = ""
+    reason: str = ""
+
+
+class Connected(Told):
+    """How many clients are connected, by transport."""
+
+    gateway: dict[str, Count]
+    fleet: dict[str, Count]
+
+
+class FollowerHealth(Told):
+    """How far the log is followed."""
+
+    lag_ms: Ms
+    position: Cursor
+    away: bool
+
+
+class WindowHealth(Told):
+    """What is held in memory."""
+
+    events: Count
+    bytes: Count
+    base: Cursor
+
+
+class PolicyHealth(Told):
+    """Which policy is in force."""
+
+    revision: Count
+    stale: bool
+
+
+class HealthDetails(Told):
+    """What viewers and admins are told beside the word."""
+
+    status: Literal["ok", "degraded"]
+    gateway: str
+    worker: Count
+    ready: bool
+    draining: bool
+    connections: Connected
+    gateways: Count
+    follower: FollowerHealth
+    window: WindowHealth
+    policy: PolicyHealth
+    redis: RedisHealth
+
+
+class HealthWord(Told):
+    """What everybody is told."""
+
+    status: Literal["ok", "degraded"]
+
+
+class Health(RootModel[HealthDetails | HealthWord]):
+    """How this gateway is: for everybody in a word, for viewers and admins in full."""

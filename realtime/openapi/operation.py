@@ -17,6 +17,7 @@ Scheme = Literal["bearer", "ticket", "cookie", "anonymous"]
 
 ANYBODY: Final[tuple[Scheme, ...]] = ("anonymous",)
 BEARER: Final[tuple[Scheme, ...]] = ("bearer",)
+REPORTER: Final[tuple[Scheme, ...]] = ("bearer", "ticket", "cookie")
 PUBLISHER: Final[tuple[Scheme, ...]] = ("bearer", "ticket")
 CLIENT: Final[tuple[Scheme, ...]] = ("bearer", "ticket", "cookie", "anonymous")
 

@@ -26,11 +26,23 @@ from realtime.errors import (
 )
 from realtime.negotiate import Proposal
 from realtime.offers import EVENTS
-from realtime.openapi.answers import Description, Negotiated, Page, PublishedEvents, Status, TicketGiven
-from realtime.openapi.operation import ANYBODY, BEARER, CLIENT, NO_STORE, PUBLISHER, REFUSED, Answer, Body, Operation
+from realtime.openapi.answers import Description, Health, Negotiated, Page, PublishedEvents, Status, TicketGiven
+from realtime.openapi.operation import (
+    ANYBODY,
+    BEARER,
+    CLIENT,
+    NO_STORE,
+    PUBLISHER,
+    REFUSED,
+    REPORTER,
+    Answer,
+    Body,
+    Operation,
+)
 from realtime.openapi.parameters import AUDIENCE, EVENT_TYPES, LIMIT, SCOPES, position
-from realtime.openapi.samples import AFTER, ID, NEGOTIATED, PROPOSAL, PUBLICATION, TICKET
+from realtime.openapi.samples import AFTER, ID, NEGOTIATED, PROPOSAL, PUBLICATION, SESSION, TICKET
 from realtime.publish import Publication
+from realtime.reports import Report
 from realtime.routes import TicketRequest
 
 _TICKET: Final = "/api/v1/auth/ticket"
@@ -134,6 +146,54 @@ OPERATIONS: Final = (
         (Answer(204, "It is cleared.", headers={**NO_STORE, "Set-Cookie": "`gapless_ticket`, empty"}),),
         _HOST,
         credentials=ANYBODY,
+    ),
+    Operation(
+        "POST",
+        f"{EVENTS}/report",
+        "report",
+        "events",
+        "Report how a transport did",
+        (Answer(202, "It is counted: one for a session, a transport and ten seconds.", headers=NO_STORE),),
+        (*_HOST, *_BODY, *REFUSED),
+        credentials=REPORTER,
+        body=Body(
+            (Report,),
+            {"failed": {"session": SESSION, "transport": "sse", "outcome": "failed", "reason": "buffered"}},
+        ),
+    ),
+    Operation(
+        "GET",
+        f"{EVENTS}/health",
+        "health",
+        "operations",
+        "How the service is",
+        (
+            Answer(
+                200,
+                "Whether it is well; for the role `viewer`, how Redis, the connections and the follower are.",
+                Health,
+                {"status": "ok"},
+                headers=NO_STORE,
+            ),
+        ),
+        (*_HOST, *REFUSED),
+        credentials=("anonymous", "bearer"),
+    ),
+    Operation(
+        "GET",
+        "/metrics",
+        "metrics",
+        "operations",
+        "Figures, for Prometheus",
+        (
+            Answer(
+                200,
+                "In Prometheus' text format.",
+                example="# HELP …",
+                media_type="text/plain; version=1.0.0; charset=utf-8",
+            ),
+        ),
+        _HOST,
     ),
     Operation(
         "GET",
