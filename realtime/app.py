@@ -233,6 +233,10 @@ class Service:
         if data["gateway"] == self.member.gateway:
             self._drain.begin()
 
+    async def drain(self) -> None:
+        """Take nobody new, and send everybody away in their time."""
+        await self._drain.finish()
+
     def close_answers(self) -> None:
         """End every stream and every held answer, and begin none; their clients come back with their cursors."""
         self._hub.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 
@@ -12,6 +13,8 @@ from realtime.delivery.attachment import control
 if TYPE_CHECKING:
     from realtime.config import Live
     from realtime.delivery.hub import Hub
+
+_LOOK_AGAIN_S: Final = 0.05
 
 _log = structlog.get_logger("gapless.server")
 
@@ -28,6 +31,14 @@ class Drain:
     def has_begun(self) -> bool:
         """Whether this worker drains."""
         return self._hub.is_closed
+
+    async def finish(self) -> None:
+        """Drain, and wait until everybody has gone; who has not by then is left to whoever ends the service."""
+        self.begin()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._live.settings.server.drain / 1000
+        while self._hub.attachments and loop.time() < deadline:  # noqa: ASYNC110 - no attachment pays for telling us
+            await asyncio.sleep(_LOOK_AGAIN_S)
 
     def begin(self) -> None:
         """Take nobody new, tell everybody, and end each at a random moment."""

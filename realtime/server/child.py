@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _FIRST_RESTART_S: Final = 0.1
 _SLOWEST_RESTART_S: Final = 10.0
 _STOP_S: Final = 5.0
-"""How long a child may take to end before it is killed: longer than a gateway's last answers."""
+"""How long a child may take to end before it is killed, beside its drain: longer than a gateway's last answers."""
 
 _UNHEARD: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 _spawn: Final = multiprocessing.get_context("spawn")
@@ -71,6 +71,10 @@ class Child:
     arguments: tuple[object, ...]
     ended: Callable[[], None] = lambda: None
     """Called whenever it has ended, however it did, and before it is started again."""
+    patience_s: Callable[[], float] = lambda: 0.0
+    """How long it may drain when it is ended; 0: it is ended at once."""
+    at_once: signal.Signals = signal.SIGTERM
+    """What ends it at once, where SIGTERM lets it drain."""
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when it was ready for the first time."""
     _pause_s: float = field(init=False, default=_FIRST_RESTART_S)
@@ -100,10 +104,10 @@ class Child:
             try:
                 with suppress(EOFError):
                     await self._listen(pipe)
-                await _ended(process)
+                await _ended(process, _STOP_S)
             finally:
                 self._pipe = None
-                await _end(process)
+                await _end(process, self.patience_s(), self.at_once)
                 pipe.close()
                 self.ended()
             if not self.ready.is_set():
@@ -166,18 +170,19 @@ async def _received(pipe: Connection) -> StartError | None:
     return report
 
 
-async def _ended(process: SpawnProcess) -> None:
-    """Wait for a process to end, `_STOP_S` at most."""
+async def _ended(process: SpawnProcess, within_s: float) -> None:
+    """Wait for a process to end."""
     with suppress(TimeoutError):
-        async with asyncio.timeout(_STOP_S):
+        async with asyncio.timeout(within_s):
             await _readable(process.sentinel)
 
 
-async def _end(process: SpawnProcess) -> None:
-    """End a process, by force if it doesn't in time."""
-    process.terminate()
+async def _end(process: SpawnProcess, drain_s: float, at_once: signal.Signals) -> None:
+    """End a process, after a drain if there is time for one, and by force if it doesn't end then."""
+    if process.is_alive():
+        os.kill(process.pid or 0, signal.SIGTERM if drain_s else at_once)
     try:
-        await _ended(process)
+        await _ended(process, drain_s + _STOP_S)
     finally:
         process.kill()
         process.join()

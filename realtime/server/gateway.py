@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from realtime.config import Settings
     from realtime.fleet import Member
     from realtime.metrics import Share
+    from realtime.server.stopping import Ending
 
 _BACKLOG: Final = 4096
 _LAST_ANSWERS_S: Final = 2
@@ -51,6 +52,10 @@ class Gateway(uvicorn.Server):
                 self._ready()
         return await super().on_tick(counter)
 
+    async def drain(self) -> None:
+        """Send every client away in its time; new ones are told to go elsewhere meanwhile."""
+        await self._service.drain()
+
     def stop(self) -> None:
         """End every answer, and take no more connections."""
         self._service.close_answers()
@@ -62,13 +67,14 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a service, and wh
     redis_url: str,
     sock: socket.socket,
     ready: Callable[[], None],
+    ending: Ending,
     *,
     demo: bool = False,
     member: Member | None = None,
     share: Share | None = None,
     beside: Callable[[Service], Coroutine[None, None, None]] | None = None,
 ) -> None:
-    """Serve on a bound socket until cancelled; then every answer is ended first, and the rest at once.
+    """Serve on a bound socket until cancelled; then drain, if that is how it is to end, and end everything.
 
     One of several workers is told which it is, and where it keeps its metrics. What `beside` makes of the service runs
     as long as that does.
@@ -82,7 +88,7 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a service, and wh
     try:
         await service.start()
         async with _accompanied(beside and beside(service)):
-            await _serve(Gateway(settings, service, ready), sock)
+            await _serve(Gateway(settings, service, ready), sock, ending)
     finally:
         await service.stop()
 
@@ -102,12 +108,15 @@ async def _accompanied(work: Coroutine[None, None, None] | None) -> AsyncIterato
             await task
 
 
-async def _serve(gateway: Gateway, sock: socket.socket) -> None:
+async def _serve(gateway: Gateway, sock: socket.socket, ending: Ending) -> None:
     place = url(sock).removeprefix("http://")
     serving = asyncio.create_task(gateway.serve([sock]))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
+        if ending.drains:
+            with suppress(asyncio.CancelledError):  # by whoever doesn't want to wait
+                await gateway.drain()
         gateway.stop()
         await serving
         raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from contextlib import ExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +20,7 @@ from realtime.metrics import Share, bury
 from realtime.server import address, producing, stopping, worker
 from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
+from realtime.server.notify import READY, notify
 from realtime.server.reloading import Reloading
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from realtime.app import Service
     from realtime.config import Settings, Source, Taken
+    from realtime.server.stopping import Ending
 
 
 def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False) -> None:
@@ -40,19 +43,25 @@ def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False
         StartError: it can't start; nothing was left running.
     """
     settings, reloading = source.load(), Reloading(source)
+    if demo:  # nobody else is there to take the clients of a demonstration
+        settings = settings.model_copy(update={"server": settings.server.model_copy(update={"drain": 0})})
     started_by = os.getppid()
     logs.configure(settings)
+    ending = stopping.Ending()
     stopping.run(
-        _whole(settings, reloading, announce, demo=demo),
+        _whole(settings, reloading, ending, announce, demo=demo),
+        ending,
         tied_to=started_by if demo else None,
         hung_up=reloading.hang_up,
     )
 
 
-async def _whole(settings: Settings, reloading: Reloading, announce: Callable[[str], None], *, demo: bool) -> None:
+async def _whole(
+    settings: Settings, reloading: Reloading, ending: Ending, announce: Callable[[str], None], *, demo: bool
+) -> None:
     with closing(address.bind(settings.server, shared=settings.server.workers > 1)) as sock:
         async with _log_url(settings) as redis_url:
-            await _Parts(settings, reloading, redis_url, sock, demo).run(announce)
+            await _Parts(settings, reloading, ending, redis_url, sock, demo).run(announce)
 
 
 @asynccontextmanager
@@ -85,6 +94,7 @@ class _Parts:
 
     settings: Settings
     reloading: Reloading
+    ending: Ending
     redis_url: str
     sock: socket.socket
     demo: bool
@@ -110,6 +120,7 @@ class _Parts:
                 await ready.wait()
             url = address.url(self.sock)
             announce(url)
+            notify(READY)
             if self.demo:
                 group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
 
@@ -119,7 +130,13 @@ class _Parts:
         if workers == 1:
             ready = asyncio.Event()
             serving = run_gateway(
-                self.settings, self.redis_url, self.sock, ready.set, demo=self.demo, beside=self._reload_here
+                self.settings,
+                self.redis_url,
+                self.sock,
+                ready.set,
+                self.ending,
+                demo=self.demo,
+                beside=self._reload_here,
             )
             group.create_task(serving)
             return [ready]
@@ -128,10 +145,18 @@ class _Parts:
         for number in range(1, workers + 1):
             share = Share(folder, number)
             arguments = (self.settings, self.redis_url, place, self.demo, Member(gateway, number), share)
-            children.append(Child(f"worker-{number}", worker.work, arguments, partial(bury, share)))
+            children.append(
+                Child(
+                    f"worker-{number}", worker.work, arguments, partial(bury, share), self._patience_s, signal.SIGQUIT
+                )
+            )
             group.create_task(children[-1].keep())
         group.create_task(self._reload_in(children))
         return [child.ready for child in children]
+
+    def _patience_s(self) -> float:
+        """Return how long a worker may drain when it is ended."""
+        return self.settings.server.drain / 1000 if self.ending.drains else 0.0
 
     async def _reload_here(self, service: Service) -> None:
         service.live.on_change(logs.configure)

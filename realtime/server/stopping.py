@@ -1,4 +1,7 @@
-"""Runs one piece of work on an event loop of its own, until a signal or the end of another process stops it."""
+"""Runs one piece of work on an event loop of its own, until a signal or the end of another process stops it.
+
+SIGTERM lets clients go in their time first (a drain); Ctrl-C (SIGINT), SIGQUIT and a second SIGTERM end it at once.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,12 @@ import asyncio
 import os
 import signal
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import uvloop
+
+from realtime.server.notify import STOPPING, notify
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -17,34 +23,59 @@ FORCED: Final = 130
 """The status after a second Ctrl-C: 128 and the number of SIGINT, as shells have it."""
 
 
-def run(
-    work: Coroutine[None, None, None], *, tied_to: int | None = None, hung_up: Callable[[], None] | None = None
-) -> None:
-    """Run `work`, and cancel it at the first SIGINT or SIGTERM, or when the process `tied_to` ends.
+@dataclass(slots=True)
+class Ending:
+    """How the work is to end, once it is cancelled."""
 
-    To be called from the main thread. SIGHUP calls `hung_up`. A second SIGINT ends this process at once, and the kernel
-    those that depend on it (`die_with_parent`).
+    drains: bool = False
+    """Whether clients are let go in their time first."""
+
+
+def run(
+    work: Coroutine[None, None, None],
+    ending: Ending,
+    *,
+    tied_to: int | None = None,
+    hung_up: Callable[[], None] | None = None,
+) -> None:
+    """Run `work`, and cancel it at the first signal to end, or when the process `tied_to` ends.
+
+    To be called from the main thread. SIGHUP calls `hung_up`. A second SIGINT ends this process by force, and the
+    kernel those that depend on it (`die_with_parent`).
     """
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner, suppress(asyncio.CancelledError):
-        runner.run(_until_stopped(work, tied_to, hung_up))
+        runner.run(_until_stopped(work, ending, tied_to, hung_up))
 
 
 async def _until_stopped(
-    work: Coroutine[None, None, None], tied_to: int | None, hung_up: Callable[[], None] | None
+    work: Coroutine[None, None, None], ending: Ending, tied_to: int | None, hung_up: Callable[[], None] | None
 ) -> None:
     loop = asyncio.get_running_loop()
     task = loop.create_task(work)
     interrupts = 0
+
+    def at_once() -> None:
+        ending.drains = False
+        task.cancel()
 
     def interrupted() -> None:
         nonlocal interrupts
         interrupts += 1
         if interrupts > 1:
             os._exit(FORCED)
-        task.cancel()
+        at_once()
+
+    def terminated() -> None:
+        if ending.drains:
+            at_once()
+        else:
+            ending.drains = True
+            notify(STOPPING)
+            task.cancel()
 
     loop.add_signal_handler(signal.SIGINT, interrupted)
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    loop.add_signal_handler(signal.SIGQUIT, at_once)
+    loop.add_signal_handler(signal.SIGTERM, terminated)
     if hung_up is not None:
         loop.add_signal_handler(signal.SIGHUP, hung_up)
     with ExitStack() as watched:

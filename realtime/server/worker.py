@@ -39,7 +39,8 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
         await report.hear(service.reload)
 
     with closing(place.bind()) as sock:
+        ending = stopping.Ending()
         serving = run_gateway(
-            settings, redis_url, sock, report.ready, demo=demo, member=member, share=share, beside=hear
+            settings, redis_url, sock, report.ready, ending, demo=demo, member=member, share=share, beside=hear
         )
-        stopping.run(serving)
+        stopping.run(serving, ending)

@@ -27,6 +27,7 @@ from realtime.cli.remote import Refused, client
 from realtime.config import load
 from realtime.server import address
 from realtime.server.gateway import run_gateway
+from realtime.server.stopping import Ending
 from tests.support.gateway import SECRET, Gateway, gateway, settings
 from tests.support.program import GAPLESS, program
 from tests.support.redis import free_port
@@ -418,7 +419,9 @@ async def restarted(directory: Path, redis_url: str, port: int) -> AsyncIterator
     """Serve as ``gapless serve`` does, on a port that the one before has just left."""
     configured = settings(directory, redis_url, {**QUICK, "SERVER__PORT": str(port)})
     ready = asyncio.Event()
-    serving = asyncio.create_task(run_gateway(configured, redis_url, address.bind(configured.server), ready.set))
+    serving = asyncio.create_task(
+        run_gateway(configured, redis_url, address.bind(configured.server), ready.set, Ending())
+    )
     async with asyncio.timeout(10):
         await ready.wait()
     url = f"http://127.0.0.1:{port}"

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import time
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
@@ -17,8 +18,10 @@ from realtime.config import ServerSettings
 from realtime.errors import StartError
 from realtime.server import address
 from realtime.server.child import Child
+from tests.support.metrics import scrape
 from tests.support.program import GAPLESS, PATIENCE_S, program
 from tests.support.redis import RedisServer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 SECRET = "a secret for tests that is long enough"
 OPEN = {"GAPLESS_AUTH__SECRET": SECRET, "GAPLESS_AUTH__ANONYMOUS_SCOPES": '["broadcast","topic:*"]'}
-TWO = {**OPEN, "GAPLESS_SERVER__WORKERS": "2"}
+TWO = {**OPEN, "GAPLESS_SERVER__WORKERS": "2", "GAPLESS_SERVER__DRAIN": "1s"}
 POLL = "/api/v1/events/poll"
 
 
@@ -41,6 +44,11 @@ async def visiting(url: str) -> AsyncIterator[httpx2.AsyncClient]:
 async def position(http: httpx2.AsyncClient) -> str:
     answer: dict[str, Any] = (await http.get(POLL)).json()
     return str(answer["cursor"])
+
+
+async def is_held(http: httpx2.AsyncClient, transport: str = "long-poll", count: int = 1) -> bool:
+    """Tell whether the service knows of so many clients of a transport."""
+    return (await scrape(http)).sum("connections", transport=transport) == count
 
 
 async def begun(http: httpx2.AsyncClient, received: list[str]) -> asyncio.Task[None]:
@@ -79,7 +87,7 @@ async def test_ctrl_c_ends_streams_and_held_answers_at_once_and_leaves_nothing(t
             received: list[str] = []
             stream = await begun(http, received)
             held = asyncio.create_task(http.get("/api/v1/events/long-poll", params={"cursor": await position(http)}))
-            await position(http)
+            await until(lambda: is_held(http))
             interrupted = time.monotonic()
             gateway.interrupt()
             async with asyncio.timeout(3):
@@ -91,6 +99,56 @@ async def test_ctrl_c_ends_streams_and_held_answers_at_once_and_leaves_nothing(t
     assert "".join(received).startswith("retry:")
     assert "Traceback" not in gateway.errors
     assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}
+
+
+@pytest.mark.parametrize("environ", [OPEN, TWO], ids=["alone", "workers"])
+async def test_sigterm_tells_clients_and_sends_them_away_in_their_time(tmp_path: Path, environ: dict[str, str]) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ={**environ, "GAPLESS_SERVER__DRAIN": "2s"}) as gateway:
+        async with visiting(await gateway.address()) as http:
+            received: list[str] = []
+            streams = [await begun(http, received) for _ in range(6)]
+            await until(lambda: is_held(http, "sse", 6))
+            begin = time.monotonic()
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            await until(lambda: "".join(received).count("gateway.drain-started") == 6)
+            told = time.monotonic() - begin
+            assert sum(stream.done() for stream in streams) < 6, "they have their time"
+            assert (await http.get("/readyz")).json()["code"] == "draining"
+            assert (await http.get(POLL, params={"cursor": "1-1"})).json()["code"] == "draining"
+            async with asyncio.timeout(8):
+                await asyncio.gather(*streams)  # to their ends, not cut off
+        assert told < 1.5
+        assert await gateway.ended(within_s=8) == 0
+        await gateway.nothing_left()
+    assert "Traceback" not in gateway.errors
+    assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}
+
+
+async def test_a_second_sigterm_does_not_wait_for_the_drain(tmp_path: Path) -> None:
+    async with program(tmp_path, "serve", "--port", "0", environ={**OPEN, "GAPLESS_SERVER__DRAIN": "1h"}) as gateway:
+        async with visiting(await gateway.address()) as http:
+            received: list[str] = []
+            stream = await begun(http, received)
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            await until(lambda: "gateway.drain-started" in "".join(received))
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            async with asyncio.timeout(5):
+                await stream
+        assert await gateway.ended(within_s=5) == 0
+        await gateway.nothing_left()
+
+
+async def test_systemd_is_told_that_it_is_ready_and_that_it_stops(tmp_path: Path) -> None:
+    place = tmp_path / "notify"
+    with closing(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)) as systemd:
+        systemd.bind(str(place))
+        systemd.settimeout(PATIENCE_S)
+        async with program(tmp_path, "serve", "--port", "0", environ={**OPEN, "NOTIFY_SOCKET": str(place)}) as gateway:
+            await gateway.address()
+            assert await asyncio.to_thread(systemd.recv, 100) == b"READY=1"
+            os.kill(gateway.process.pid, signal.SIGTERM)
+            assert await asyncio.to_thread(systemd.recv, 100) == b"STOPPING=1"
+            assert await gateway.ended() == 0
 
 
 @pytest.mark.parametrize("after_s", [0.2, 1.0])
