@@ -57,6 +57,10 @@ class Moves:
         if session and self._told.get(mark):
             return None
         self._told.put(mark, verified=True)
+        return self.said(decision, code)
+
+    def said(self, decision: Decision | None, code: str) -> Control:
+        """Make the control event that tells to move."""
         wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
         if decision is not None:
             wire = self._offers.wire(decision)

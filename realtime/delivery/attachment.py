@@ -222,6 +222,12 @@ class Attachment:
             self._ends_ms = min(self._ends_ms, at_ms)
             self._arm()
 
+    def stay(self, said: Control) -> None:
+        """Tell a client on a stream that was to leave that it is where it should be, and let it stay."""
+        self.tell(said)
+        self._ends_ms = self.since_ms + self.plan.hold_ms
+        self._arm()
+
     def dismiss(self, said: Control) -> None:
         """Tell a client to stop, and end the answer so that it does not come back by itself."""
         if self.state is State.OPENING:
