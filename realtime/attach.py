@@ -70,7 +70,9 @@ class Attacher:
         if public and begin == Start():
             begin = Start(follower.window.newest(seen))
         plan = self._planner.plan(transport, request, credential, begin)
-        if not plan.terms.stays_open:
+        if plan.terms.stays_open:
+            presence.stayed(transport.moves_to, plan)
+        else:
             presence.visited(transport.moves_to if transport.stays_open else transport.name, plan, begin.cursor)
         return Attachment(hub, Reader(follower, replays, seen, begin), transport, exchange, plan)
 
