@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
 
 from realtime.channel.event import check_name, timestamp
 from realtime.errors import InvalidField
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from realtime.revocations import Revocation
 
 _LONGEST_REASON = 500
+_LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999, after which RFC 3339 can't be written."""
 Reason = Annotated[StrictStr, Field(max_length=_LONGEST_REASON)]
 Name = Annotated[StrictStr, AfterValidator(check_name)]
 
@@ -76,27 +79,26 @@ class RevocationBody(_Body):
     until: StrictStr | StrictInt | None = None
     reason: Reason = ""
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> RevocationBody:
-        if (self.sub is None) == (self.jti is None):
-            raise ValueError("either sub or jti is expected")
-        return self
-
 
 def until_ms(until: str | int | None) -> int | None:
-    """Read a time as unix milliseconds.
+    """Read a time that is yet to come as unix milliseconds.
 
     Raises:
         InvalidField: it is none.
     """
-    if until is None or isinstance(until, int):
-        return until
+    if until is None:
+        return None
     try:
-        moment = datetime.fromisoformat(until)
-    except ValueError:
-        raise InvalidField(
-            "until: a time such as 2026-12-24T18:00:00Z, or unix milliseconds, is expected", field="until"
-        ) from None
+        ms = until if isinstance(until, int) else _unix_ms(datetime.fromisoformat(until))
+    except (ValueError, OverflowError):
+        ms = 0
+    if not time.time() * 1000 < ms <= _LATEST_MS:
+        expected = "a time to come, such as 2026-12-24T18:00:00Z, or in unix milliseconds"
+        raise InvalidField(f"until: expected {expected}", field="until")
+    return ms
+
+
+def _unix_ms(moment: datetime) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -21,6 +22,7 @@ import structlog
 from policies.difference import Change, differences
 from policies.document import parse
 from policies.policy import compiled
+from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
 
@@ -71,6 +73,8 @@ class Revisions:
         self.current = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
         self.is_loaded = False
         """Whether it is known what Redis holds."""
+        self._is_unread = False
+        """Whether what Redis holds now can't be read by this version."""
         control.on_restart(self._wanted.set)
         control.on_record(REVISED, lambda _id, _data: self._wanted.set())
         adopt(compiled(self.baseline, catalogue), 0)
@@ -78,7 +82,7 @@ class Revisions:
     @property
     def is_stale(self) -> bool:
         """Whether a newer revision may exist that can't be seen, since Redis does not answer."""
-        return self._control.is_away or not self.is_loaded
+        return self._control.is_away or not self.is_loaded or self._is_unread
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
@@ -91,6 +95,7 @@ class Revisions:
                 self._wanted.set()
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # noqa: BLE001 - a revision that this version can't read must not end the following
+                self._is_unread = True
                 _log.exception("policy not read")
                 await asyncio.sleep(_RETRY_S)
 
@@ -101,7 +106,7 @@ class Revisions:
         elif self.current.number:
             _log.warning("policy put back", revision=self.current.number)
             await self._write(self.current)
-        self.is_loaded = True
+        self.is_loaded, self._is_unread = True, False
 
     def _enforce(self, revision: Revision) -> None:
         if self.current.number and revision == self.current:
@@ -123,7 +128,7 @@ class Revisions:
             LogUnavailable: Redis does not answer: perhaps it is in force.
         """
         compiled(document, self._catalogue)
-        self.require(expected)
+        await self.require(expected)
         before = self.document
         document = document.with_transports(self._catalogue)
         changes = differences(before.dump(), document.dump())
@@ -133,33 +138,38 @@ class Revisions:
         revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
         await self._write(revision)
         if await self.revision(revision.number) != revision:
-            self._wanted.set()
+            await self._load()
             raise self._changed()
         self._enforce(revision)
         return revision
 
-    def require(self, expected: int) -> None:
-        """Check that a revision is the one in force.
+    async def require(self, expected: int) -> None:
+        """Check that a revision is the one in force; the news of it may still be on its way to this gateway.
 
         Raises:
             PreconditionFailed: it is not.
+            LogUnavailable: Redis does not answer.
         """
+        if expected != self.current.number:
+            await self._load()
         if expected != self.current.number:
             raise self._changed()
 
-    async def edit(self, change: Callable[[Document], Document], by: str, reason: str) -> Revision:
+    async def edit(
+        self, change: Callable[[Document], Document], by: str, reason: str, expected: int | None = None
+    ) -> Revision:
         """Save what `change` makes of the document in force, whoever else changes it at the same time.
 
         Raises:
-            PreconditionFailed: somebody else was first, again and again.
+            PreconditionFailed: revision `expected` is in force no longer; without one, somebody was first every time.
             GaplessError: what `change` and `save` raise.
         """
+        if expected is not None:
+            await self.require(expected)
+            return await self.save(change(self.document), by, reason, expected)
         for _ in range(_TRIES - 1):
-            number = self.current.number
-            try:
-                return await self.save(change(self.document), by, reason, number)
-            except PreconditionFailed:
-                await self._load()
+            with suppress(PreconditionFailed):
+                return await self.save(change(self.document), by, reason, self.current.number)
         return await self.save(change(self.document), by, reason, self.current.number)
 
     async def restore(self, number: int, by: str, reason: str, expected: int) -> Revision:
@@ -184,7 +194,9 @@ class Revisions:
         Raises:
             NotFound: there is none with this number, or none any more.
         """
-        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        raws = None
+        if number <= LARGEST:
+            raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
         if not raws:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
         return _revision(raws[0])
