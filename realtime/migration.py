@@ -85,11 +85,12 @@ class Migration:
             if notice is not None:
                 attachment.tell(notice)
         elif told == attachment.transport.name:
-            attachment.stay(self._moves.said(decision, code))
+            attachment.stay(self._moves.said(decision, code, self._moves.within_ms))
         else:
+            within_ms = self._moves.within_ms
             part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
-            moment_ms = self._hub.wheel.now_ms() + int(self._moves.within_ms * part)
-            attachment.leave(self._moves.said(decision, code), moment_ms)
+            moment_ms = self._hub.wheel.now_ms() + int(within_ms * part)
+            attachment.leave(self._moves.said(decision, code, within_ms), moment_ms)
 
     async def preview(self, policy: Policy) -> dict[str, Any]:
         """Count whom a policy would move: connections, those moved, and from which transport to which."""
