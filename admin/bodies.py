@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from realtime.channel.event import check_name, timestamp
 from realtime.errors import InvalidField
@@ -53,7 +54,7 @@ class SwitchBody(_Body):
 class WeightsBody(_Body):
     """The weights of a rollout's arms, in percent."""
 
-    weights: Annotated[dict[StrictStr, StrictInt | Annotated[float, Field(strict=True)]], Field(min_length=1)]
+    weights: Annotated[dict[StrictStr, Annotated[float, Field(strict=True)]], Field(min_length=1)]
     reason: Reason = ""
 
 
@@ -76,11 +77,11 @@ class RevocationBody(_Body):
 
     sub: Name | None = None
     jti: Annotated[StrictStr, Field(min_length=1, max_length=255)] | None = None
-    until: StrictStr | StrictInt | None = None
+    until: object = None
     reason: Reason = ""
 
 
-def until_ms(until: str | int | None) -> int | None:
+def until_ms(until: object) -> int | None:
     """Read a time that is yet to come as unix milliseconds.
 
     Raises:
@@ -88,10 +89,10 @@ def until_ms(until: str | int | None) -> int | None:
     """
     if until is None:
         return None
-    try:
-        ms = until if isinstance(until, int) else _unix_ms(datetime.fromisoformat(until))
-    except (ValueError, OverflowError):
-        ms = 0
+    ms = until if type(until) is int else 0
+    if isinstance(until, str):
+        with suppress(ValueError, OverflowError):
+            ms = _unix_ms(datetime.fromisoformat(until))
     if not time.time() * 1000 < ms <= _LATEST_MS:
         expected = "a time to come, such as 2026-12-24T18:00:00Z, or in unix milliseconds"
         raise InvalidField(f"until: expected {expected}", field="until")
