@@ -7,7 +7,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from realtime.channel.event import Cursor
     from realtime.delivery.attachment import Attachment, Plan
@@ -30,16 +30,17 @@ class Visit(NamedTuple):
     """When, by a clock that never goes back, in seconds."""
 
     @property
-    def is_present(self) -> bool:
-        """Whether the client may still come back as it was told to."""
-        return time.monotonic() - self.at < max(_LEAST_S, _INTERVALS * self.plan.terms.next_poll_ms / 1000)
+    def until(self) -> float:
+        """Until when the client may still come back as it was told to."""
+        return self.at + max(_LEAST_S, _INTERVALS * self.plan.terms.next_poll_ms / 1000)
 
 
 class Presence:
     """The visits of this worker, the latest of each client."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with none."""
+        self._clock = clock
         self._visits: OrderedDict[str, Visit] = OrderedDict()
 
     def visited(self, transport: str, plan: Plan, cursor: Cursor | None) -> None:
@@ -48,7 +49,7 @@ class Presence:
             return
         name = known_as(plan, transport)
         self._visits.pop(name, None)
-        self._visits[name] = Visit(name, transport, plan, cursor, time.monotonic())
+        self._visits[name] = Visit(name, transport, plan, cursor, self._clock())
         if len(self._visits) > _MOST:
             self._visits.popitem(last=False)
 
@@ -59,9 +60,10 @@ class Presence:
 
     def visits(self, attached: Iterable[Attachment] = ()) -> Iterator[Visit]:
         """Return the clients that are present, less those with something open; who is not any more is forgotten."""
+        now = self._clock()
         open_ = {known_as(one.plan, one.transport.name) for one in attached}
         for name, visit in list(self._visits.items()):
-            if not visit.is_present:
+            if visit.until <= now:
                 del self._visits[name]
             elif name not in open_:
                 yield visit
