@@ -137,7 +137,12 @@ class Revisions:
         now_ms = int(time.time() * 1000)
         revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
         await self._write(revision)
-        if await self.revision(revision.number) != revision:
+        written = await self._find(revision.number)
+        if written is None:
+            raise LogUnavailable(
+                "Redis has lost the revision as soon as it was written: read the policy, and try again"
+            )
+        if written != revision:
             await self._load()
             raise self._changed()
         self._enforce(revision)
@@ -194,12 +199,16 @@ class Revisions:
         Raises:
             NotFound: there is none with this number, or none any more.
         """
-        raws = None
-        if number <= LARGEST:
-            raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
-        if not raws:
+        found = await self._find(number)
+        if found is None:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
-        return _revision(raws[0])
+        return found
+
+    async def _find(self, number: int) -> Revision | None:
+        if number > LARGEST:  # Redis has no such ids
+            return None
+        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        return _revision(raws[0]) if raws else None
 
     async def _newest(self) -> Revision | None:
         raws = await self._control.log.execute("XREVRANGE", _STREAM, "+", "-", "COUNT", 1)

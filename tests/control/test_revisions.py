@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from policies.document import Document
+    from realtime.revisions import Revision
 
 STREAM = key("policy")
 
@@ -113,6 +114,21 @@ async def test_a_lost_reply_makes_one_revision(redis_url: str, valkey: RedisServ
         await other.has("polling", "sse")
         assert kept(redis) == [1]
         assert await one.prefer("sse") == 2
+
+
+async def test_a_revision_that_redis_loses_at_once_is_perhaps_in_force(
+    redis_url: str, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with worker(redis_url) as one:
+        write = one.revisions._write  # noqa: SLF001 - between writing and looking is no other seam
+
+        async def lost(revision: Revision) -> None:
+            await write(revision)
+            redis.flushall()
+
+        monkeypatch.setattr(one.revisions, "_write", lost)
+        with pytest.raises(LogUnavailable):
+            await one.prefer("polling")
 
 
 async def test_spurious_news_changes_nothing(redis_url: str) -> None:
