@@ -10,6 +10,7 @@ from quart import Quart, Response
 from admin import bodies
 from admin.door import bearer
 from policies.document import parse
+from realtime.channel.event import LARGEST
 from realtime.errors import InvalidField, MalformedParameter, PreconditionRequired
 from realtime.framework import asked, body, json
 from realtime.parameters import text, whole_number
@@ -77,22 +78,23 @@ class Api:
         """Throw a transport's switch."""
         operator = await self._writer()
         wanted = await body(bodies.SwitchBody)
-        self._check_expected()
-        return self._in_force(await self._desk.switch(name, operator, wanted.reason, enabled=wanted.enabled))
+        expected = self._expected()
+        switched = self._desk.switch(name, operator, wanted.reason, enabled=wanted.enabled, expected=expected)
+        return self._in_force(await switched)
 
     async def ramp(self, name: str) -> Response:
         """Give a rollout's arms other weights."""
         operator = await self._writer()
         wanted = await body(bodies.WeightsBody)
-        self._check_expected()
-        return self._in_force(await self._desk.ramp(name, wanted.weights, operator, wanted.reason))
+        ramped = self._desk.ramp(name, wanted.weights, operator, wanted.reason, self._expected())
+        return self._in_force(await ramped)
 
     async def revisions(self) -> Response:
         """List the changes, newest first."""
         await self._reader()
         query = asked().query
         limit = whole_number("limit", query.get("limit", "50"), 1, _MOST_REVISIONS)
-        before = whole_number("before", query["before"], 0, 2**53) if "before" in query else None
+        before = whole_number("before", query["before"], 1, LARGEST) if "before" in query else None
         found = await self._desk.revisions.list(limit, before)
         return json({"revisions": [bodies.revision_body(one) for one in found]})
 
@@ -135,12 +137,6 @@ class Api:
             raise MalformedParameter('If-Match: one ETag of the policy is expected, such as "17"')
         return int(match[1] or match[2])
 
-    def _check_expected(self) -> None:
-        """Heed an `If-Match` where none is required."""
-        expected = self._expected()
-        if expected is not None:
-            self._desk.revisions.require(expected)
-
     # Clients
 
     async def connections(self) -> Response:
@@ -167,7 +163,7 @@ class Api:
         wanted = await body(bodies.RevocationBody)
         kind: Literal["sub", "jti"] = "jti" if wanted.sub is None else "sub"
         name = wanted.sub or wanted.jti
-        if name is None:
+        if name is None or (wanted.sub and wanted.jti):
             raise InvalidField("sub: either sub or jti is expected", field="sub")
         until = bodies.until_ms(wanted.until)
         return json(bodies.revocation_body(await self._desk.revoke(kind, name, operator, wanted.reason, until)), 201)

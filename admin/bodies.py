@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, StrictStr, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictStr
 
 from policies.document import Document
 from realtime.channel.event import check_name, timestamp
@@ -21,9 +23,8 @@ if TYPE_CHECKING:
     from realtime.revocations import Revocation
 
 _LONGEST_REASON = 500
-_LAST_MS = 253_402_300_799_999
-"""The end of the year 9999."""
-
+_LATEST_MS = 253_402_300_799_999
+"""The end of the year 9999, after which RFC 3339 can't be written."""
 Reason = Annotated[StrictStr, Field(max_length=_LONGEST_REASON)]
 Name = Annotated[StrictStr, AfterValidator(check_name)]
 
@@ -55,7 +56,7 @@ class SwitchBody(_Body):
 class WeightsBody(_Body):
     """The weights of a rollout's arms, in percent."""
 
-    weights: Annotated[dict[StrictStr, StrictInt | Annotated[float, Field(strict=True)]], Field(min_length=1)]
+    weights: Annotated[dict[StrictStr, Annotated[float, Field(strict=True)]], Field(min_length=1)]
     reason: Reason = ""
 
 
@@ -78,33 +79,29 @@ class RevocationBody(_Body):
 
     sub: Name | None = None
     jti: Annotated[StrictStr, Field(min_length=1, max_length=255)] | None = None
-    until: StrictStr | StrictInt | None = None
+    until: object = None
     reason: Reason = ""
 
-    @model_validator(mode="after")
-    def _one_of_them(self) -> RevocationBody:
-        if (self.sub is None) == (self.jti is None):
-            raise ValueError("either sub or jti is expected")
-        return self
 
-
-def until_ms(until: str | int | None) -> int | None:
-    """Read a time as unix milliseconds.
+def until_ms(until: object) -> int | None:
+    """Read a time that is yet to come as unix milliseconds.
 
     Raises:
         InvalidField: it is none, or lies where RFC 3339 has no way to write it.
     """
-    ms = _moment_ms(until) if isinstance(until, str) else until
-    if ms is not None and not 0 <= ms <= _LAST_MS:
-        raise _no_time()
+    if until is None:
+        return None
+    ms = until if type(until) is int else 0
+    if isinstance(until, str):
+        with suppress(ValueError, OverflowError):
+            ms = _unix_ms(datetime.fromisoformat(until))
+    if not time.time() * 1000 < ms <= _LATEST_MS:
+        expected = "a time to come, such as 2026-12-24T18:00:00Z, or in unix milliseconds"
+        raise InvalidField(f"until: expected {expected}", field="until")
     return ms
 
 
-def _moment_ms(text: str) -> int:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise _no_time() from None
+def _unix_ms(moment: datetime) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 

@@ -112,7 +112,7 @@ CHANGES: Final[Reading] = {"switch": Switch.read, "ramp": Ramp.read, "restore": 
 
 
 async def _question(desk: Desk, expected: int | None, document: Document, title: str) -> Question:
-    desk.revisions.require(_required(expected))
+    await desk.revisions.require(_required(expected))
     changes = differences(desk.revisions.document.dump(), document.dump())
     if not changes:
         return Question(title, "Apply", "Nothing would change: this is what is in force.", wants_reason=False)

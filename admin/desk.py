@@ -122,15 +122,25 @@ class Desk:
         """
         return self._said(await self.revisions.save(parse(value), operator.name, reason, expected))
 
-    async def switch(self, name: str, operator: Operator, reason: str, *, enabled: bool) -> Revision:
-        """Switch a transport on or off; raises as `put` does, and NotFound."""
-        edit = self.revisions.edit(lambda document: switched(document, name, enabled=enabled), operator.name, reason)
-        return self._said(await edit)
+    async def switch(
+        self, name: str, operator: Operator, reason: str, *, enabled: bool, expected: int | None = None
+    ) -> Revision:
+        """Switch a transport on or off, in revision `expected` or whichever; raises as `put` does, and NotFound."""
 
-    async def ramp(self, name: str, weights: Mapping[str, float], operator: Operator, reason: str) -> Revision:
-        """Give a rollout's arms other weights, in percent; raises as `put` does, and NotFound."""
-        edit = self.revisions.edit(lambda document: ramped(document, name, weights), operator.name, reason)
-        return self._said(await edit)
+        def edited(document: Document) -> Document:
+            return switched(document, name, enabled=enabled)
+
+        return self._said(await self.revisions.edit(edited, operator.name, reason, expected))
+
+    async def ramp(
+        self, name: str, weights: Mapping[str, float], operator: Operator, reason: str, expected: int | None = None
+    ) -> Revision:
+        """Give a rollout's arms other weights, in percent, as `switch` does; raises as `put` does, and NotFound."""
+
+        def edited(document: Document) -> Document:
+            return ramped(document, name, weights)
+
+        return self._said(await self.revisions.edit(edited, operator.name, reason, expected))
 
     async def restore(self, number: int, operator: Operator, reason: str, expected: int | None = None) -> Revision:
         """Put an earlier revision in force again, as a new one; raises as `put` does, and NotFound."""
@@ -193,7 +203,7 @@ class Desk:
             LogUnavailable: Redis does not answer.
         """
         answers = await self.fleet.ask(LISTED, {"sub": sub, "session": session})
-        return [one for answer in answers for one in answer]
+        return _once(one for answer in answers for one in answer)
 
     async def dismiss(self, session: str, operator: Operator) -> int:
         """End a session's connections for good; return how many there were.
@@ -251,6 +261,18 @@ class Desk:
             raise NotFound(f"there is no gateway {gateway!r}")
         await self._control.say(DRAINED, {"gateway": gateway, "by": operator.name})
         _log.info("gateway drained by admin", gateway=gateway, by=operator.name)
+
+
+def _once(connections: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put what is open before visits, the latest first, and leave out visits of who has come again since, elsewhere."""
+    found: list[dict[str, Any]] = []
+    sessions = set()
+    for one in sorted(connections, key=lambda one: int(one.get("seen_ms", -1))):
+        if "seen_ms" not in one or one["session"] not in sessions:
+            found.append(one)
+        if one["session"]:
+            sessions.add(one["session"])
+    return found
 
 
 def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

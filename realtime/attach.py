@@ -125,7 +125,9 @@ class Attacher:
         plan = self._planner.plan(transport, request, credential, begin, streams=streams)
         if plan.hold_ms:
             self._limits.check_capacity()
-        if not plan.terms.stays_open:
+        if plan.terms.stays_open:
+            presence.stayed(transport.moves_to, plan)
+        else:
             presence.visited(transport.moves_to if transport.stays_open else transport.name, plan, begin.cursor)
         return Attachment(hub, Reader(follower, replays, seen, begin), transport, exchange, plan)
 

@@ -51,14 +51,11 @@ class Connections:
         return found
 
     def _all(self) -> Iterator[dict[str, Any]]:
-        attached = set()
-        now_ms = self._hub.wheel.now_ms()
-        for attachment in list(self._hub.attachments):
-            attached.add(attachment.plan.session)
+        attachments, now_ms = list(self._hub.attachments), self._hub.wheel.now_ms()
+        for attachment in attachments:
             yield self._attached(attachment, now_ms)
-        for visit in self._presence.visits():
-            if visit.session not in attached:
-                yield self._visiting(visit)
+        for visit in self._presence.visits(attachments):
+            yield self._visiting(visit)
 
     def _attached(self, attachment: Attachment, now_ms: int) -> dict[str, Any]:
         position = attachment.position
@@ -73,7 +70,6 @@ class Connections:
         seen_ms = int((time.monotonic() - visit.at) * 1000)
         return {
             **self._described(visit.plan, visit.transport, visit.cursor),
-            "session": visit.session,
             "state": "visiting",
             "seen_ms": seen_ms,
             "behind_ms": max(0, self._hub.position.ms - visit.cursor.ms) if visit.cursor else 0,
@@ -99,17 +95,17 @@ class Connections:
         }
 
     def dismiss(self, session: str) -> int:
-        """End a session's answers for good, and tell it to stop when it comes again; return how many were known."""
+        """End a session's answers for good, and tell it to stop when it comes again; return how many were known.
+
+        It may come to any worker next, so each of them remembers it.
+        """
         said = control("connection.closed", code=BY_ADMIN)
-        found = [one for one in list(self._hub.attachments) if one.plan.session == session]
+        self._dismissed.put(session, verified=True)
+        visits = [one for one in self._presence.visits(self._hub.attachments) if one.plan.session == session]
+        found = [one for one in self._hub.attachments if one.plan.session == session]
         for attachment in found:
             attachment.dismiss(said)
-        if found:
-            return len(found)
-        known = sum(visit.session == session for visit in self._presence.visits())
-        if known:
-            self._dismissed.put(session, verified=True)
-        return known
+        return len(found) + len(visits)
 
     def farewell(self, session: str) -> ControlEvent | None:
         """Return what a session that was dismissed must be told, when it comes again."""

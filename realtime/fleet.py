@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -103,16 +104,10 @@ class Vitals:
 
     def connections(self) -> dict[str, int]:
         """Count who is connected, by transport; one who polls by stream is on polling."""
-        counts: dict[str, int] = {}
-        attached = set()
-        for attachment in list(self._hub.attachments):
-            attached.add(attachment.plan.session)
-            name = attachment.transport.name
-            counts[name] = counts.get(name, 0) + 1
-        for visit in self._presence.visits():
-            if visit.session not in attached:
-                counts[visit.transport] = counts.get(visit.transport, 0) + 1
-        return counts
+        attachments = self._hub.attachments
+        counts = Counter(attachment.transport.name for attachment in attachments)
+        counts.update(visit.transport for visit in self._presence.visits(attachments))
+        return dict(counts)
 
 
 class Fleet:

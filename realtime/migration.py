@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 _SLICE: Final = 100
 _GRACE: Final = 0.1
 """By which part of its time an SDK that has not moved by itself may be late."""
+_NOTHING: Final = "none"
+"""What a client has that no transport is left for, as the preview puts it."""
 
 
 class Migration:
@@ -58,7 +60,7 @@ class Migration:
 
     def consider(self, attachment: Attachment) -> None:
         """Move an attachment if its decision is another one now; else take on the parameters of the policy."""
-        if attachment.plan.terms.public or attachment.is_over:
+        if attachment.plan.terms.public or attachment.is_over or self._hub.is_closed:
             return
         plan = attachment.plan
         decision = self._decision(plan.context)
@@ -76,12 +78,19 @@ class Migration:
 
     def _move(self, attachment: Attachment, decision: Decision | None) -> None:
         code = POLICY_CHANGED if decision else NO_TRANSPORT
-        notice = self._moves.notice(attachment.plan.session, decision, code)
         told = first(decision, attachment.plan.among) if decision else ""
         attachment.plan = attachment.plan._replace(first=told)
-        part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
-        if notice is not None:
-            attachment.leave(notice, self._hub.wheel.now_ms() + int(self._moves.within_ms * part))
+        if not attachment.stays_open:
+            notice = self._moves.notice(attachment.plan.session, decision, code)
+            if notice is not None:
+                attachment.tell(notice)
+        elif told == attachment.transport.name:
+            attachment.stay(self._moves.said(decision, code, self._moves.within_ms))
+        else:
+            within_ms = self._moves.within_ms
+            part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
+            moment_ms = self._hub.wheel.now_ms() + int(within_ms * part)
+            attachment.leave(self._moves.said(decision, code, within_ms), moment_ms)
 
     async def preview(self, policy: Policy) -> dict[str, Any]:
         """Count whom a policy would move: connections, those moved, and from which transport to which."""
@@ -93,15 +102,13 @@ class Migration:
                 await asyncio.sleep(0)
             then = first(decide(policy, plan.context), plan.among)
             if then != plan.first:
-                moves.setdefault(plan.first, Counter())[then or "none"] += 1
+                moves.setdefault(plan.first or _NOTHING, Counter())[then or _NOTHING] += 1
         moved = sum(sum(counts.values()) for counts in moves.values())
         return {"connections": connections, "moved": moved, "moves": {name: dict(moves[name]) for name in moves}}
 
     def _plans(self) -> Iterator[Plan]:
-        attached = {attachment.plan.session for attachment in self._hub.attachments}
         for attachment in self._hub.attachments:
             if not attachment.plan.terms.public:
                 yield attachment.plan
-        for visit in self._presence.visits():
-            if visit.session not in attached:
-                yield visit.plan
+        for visit in self._presence.visits(self._hub.attachments):
+            yield visit.plan

@@ -46,7 +46,12 @@ class Moves:
         """Tell whether a client whose ticket is older than the policy may stay where it is for a while."""
         if ticket is None or not ticket.first or ticket.revision >= self._offers.policy.revision:
             return False
-        return time.time_ns() // 1_000_000 < self._offers.made_ms + self.within_ms
+        return self._left_ms() > 0
+
+    def _left_ms(self) -> int:
+        """Return how long who is to move by this policy may stay."""
+        passed_ms = time.time_ns() // 1_000_000 - self._offers.made_ms
+        return min(max(0, self.within_ms - passed_ms), self.within_ms)
 
     def is_due(self, ticket: Ticket | None, transport: str, decision: Decision) -> bool:
         """Tell whether a client had its time to leave where it was sent. A fallback's end moves nobody by force."""
@@ -55,16 +60,23 @@ class Moves:
         return ticket.revision < self._offers.policy.revision and not self.is_graced(ticket)
 
     def notice(self, session: str, decision: Decision | None, code: str) -> Control | None:
-        """Make the control event that tells a session to move; `None` when it was told the same already."""
+        """Make the control event that tells a session to move; `None` when it was told the same already.
+
+        Who polls hears of a change when it comes next, and has what is left of the time then.
+        """
         mark = f"{session} {self._offers.policy.revision} {decision and decision.first}"
         if session and self._told.get(mark):
             return None
         self._told.put(mark, verified=True)
         self._metrics.moves.labels((decision and decision.first) or NONE).inc()
+        return self.said(decision, code, self.within_ms if code == FALLBACK_ENDED else self._left_ms())
+
+    def said(self, decision: Decision | None, code: str, within_ms: int) -> Control:
+        """Make the control event that tells to move."""
         wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
         if decision is not None:
             wire = self._offers.wire(decision)
-        return control("transport.changed", decision=wire, within_ms=self.within_ms, code=code)
+        return control("transport.changed", decision=wire, within_ms=within_ms, code=code)
 
 
 def reason(ticket: Ticket | None, revision: int) -> str:

@@ -7,10 +7,10 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from realtime.channel.event import Cursor
-    from realtime.delivery.attachment import Plan
+    from realtime.delivery.attachment import Attachment, Plan
 
 _MOST: Final = 50_000
 _INTERVALS: Final = 3
@@ -20,8 +20,8 @@ _LEAST_S: Final = 30.0
 class Visit(NamedTuple):
     """A request that was answered and went."""
 
-    session: str
-    """The session, or what stands for it where there is no ticket."""
+    name: str
+    """What its client is known as."""
     transport: str
     plan: Plan
     cursor: Cursor | None
@@ -30,32 +30,45 @@ class Visit(NamedTuple):
     """When, by a clock that never goes back, in seconds."""
 
     @property
-    def is_present(self) -> bool:
-        """Whether the client may still come back as it was told to."""
-        return time.monotonic() - self.at < max(_LEAST_S, _INTERVALS * self.plan.terms.next_poll_ms / 1000)
+    def until(self) -> float:
+        """Until when the client may still come back as it was told to."""
+        return self.at + max(_LEAST_S, _INTERVALS * self.plan.terms.next_poll_ms / 1000)
 
 
 class Presence:
-    """The visits of this worker, the latest of each session."""
+    """The visits of this worker, the latest of each client."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Begin with none."""
+        self._clock = clock
         self._visits: OrderedDict[str, Visit] = OrderedDict()
 
     def visited(self, transport: str, plan: Plan, cursor: Cursor | None) -> None:
         """Note a request of a client that does not stay."""
         if plan.terms.public:
             return
-        session = plan.session or f"{transport} {plan.context.sub or ''}"
-        self._visits.pop(session, None)
-        self._visits[session] = Visit(session, transport, plan, cursor, time.monotonic())
+        name = known_as(plan, transport)
+        self._visits.pop(name, None)
+        self._visits[name] = Visit(name, transport, plan, cursor, self._clock())
         if len(self._visits) > _MOST:
             self._visits.popitem(last=False)
 
-    def visits(self) -> Iterator[Visit]:
-        """Return the clients that are present; those that are not any more are forgotten."""
-        for session, visit in list(self._visits.items()):
-            if visit.is_present:
+    def stayed(self, transport: str, plan: Plan) -> None:
+        """Forget who was served as `transport` on the way to what stays open now, and has no session to be known by."""
+        if plan.among is not None:
+            self._visits.pop(known_as(plan._replace(session=""), transport), None)
+
+    def visits(self, attached: Iterable[Attachment] = ()) -> Iterator[Visit]:
+        """Return the clients that are present, less those with something open; who is not any more is forgotten."""
+        now = self._clock()
+        open_ = {known_as(one.plan, one.transport.name) for one in attached}
+        for name, visit in list(self._visits.items()):
+            if visit.until <= now:
+                del self._visits[name]
+            elif name not in open_:
                 yield visit
-            else:
-                del self._visits[session]
+
+
+def known_as(plan: Plan, transport: str) -> str:
+    """Return what one client is known as: its session, or what stands for it where there is no ticket."""
+    return plan.session or f"{transport} {plan.context.sub or ''}"

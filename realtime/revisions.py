@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
@@ -70,6 +71,8 @@ class Revisions:
         self.current = self._first
         self.is_loaded = False
         """Whether it is known what Redis holds."""
+        self._is_unread = False
+        """Whether what Redis holds now can't be read by this version."""
         control.on_restart(self._wanted.set)
         control.on_record(REVISED, lambda _id, _data: self._wanted.set())
         offers.adopt(compiled(self.baseline, offers.catalogue), 0)
@@ -77,7 +80,7 @@ class Revisions:
     @property
     def is_stale(self) -> bool:
         """Whether a newer revision may exist that can't be seen, since Redis does not answer."""
-        return self._control.is_away or not self.is_loaded
+        return self._control.is_away or not self.is_loaded or self._is_unread
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
@@ -90,6 +93,7 @@ class Revisions:
                 self._wanted.set()
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # noqa: BLE001 - a revision that this version can't read must not end the following
+                self._is_unread = True
                 _log.exception("policy not read")
                 await asyncio.sleep(_RETRY_S)
 
@@ -100,7 +104,7 @@ class Revisions:
         elif self.current.number:
             _log.warning("policy put back", revision=self.current.number)
             await self._write(self.current)
-        self.is_loaded = True
+        self.is_loaded, self._is_unread = True, False
 
     def _enforce(self, revision: Revision) -> None:
         if self.current.number and revision == self.current:
@@ -122,7 +126,7 @@ class Revisions:
             LogUnavailable: Redis does not answer: perhaps it is in force.
         """
         compiled(document, self._offers.catalogue)
-        self.require(expected)
+        await self.require(expected)
         before = self.document
         document = document.with_transports(self._offers.catalogue)
         changes = differences(before.dump(), document.dump())
@@ -131,34 +135,44 @@ class Revisions:
         now_ms = int(time.time() * 1000)
         revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
         await self._write(revision)
-        if await self.revision(revision.number) != revision:
-            self._wanted.set()
+        written = await self._find(revision.number)
+        if written is None:
+            raise LogUnavailable(
+                "Redis has lost the revision as soon as it was written: read the policy, and try again"
+            )
+        if written != revision:
+            await self._load()
             raise self._changed()
         self._enforce(revision)
         return revision
 
-    def require(self, expected: int) -> None:
-        """Check that a revision is the one in force.
+    async def require(self, expected: int) -> None:
+        """Check that a revision is the one in force; the news of it may still be on its way to this gateway.
 
         Raises:
             PreconditionFailed: it is not.
+            LogUnavailable: Redis does not answer.
         """
+        if expected != self.current.number:
+            await self._load()
         if expected != self.current.number:
             raise self._changed()
 
-    async def edit(self, change: Callable[[Document], Document], by: str, reason: str) -> Revision:
+    async def edit(
+        self, change: Callable[[Document], Document], by: str, reason: str, expected: int | None = None
+    ) -> Revision:
         """Save what `change` makes of the document in force, whoever else changes it at the same time.
 
         Raises:
-            PreconditionFailed: somebody else was first, again and again.
+            PreconditionFailed: revision `expected` is in force no longer; without one, somebody was first every time.
             GaplessError: what `change` and `save` raise.
         """
+        if expected is not None:
+            await self.require(expected)
+            return await self.save(change(self.document), by, reason, expected)
         for _ in range(_TRIES - 1):
-            number = self.current.number
-            try:
-                return await self.save(change(self.document), by, reason, number)
-            except PreconditionFailed:
-                await self._load()
+            with suppress(PreconditionFailed):
+                return await self.save(change(self.document), by, reason, self.current.number)
         return await self.save(change(self.document), by, reason, self.current.number)
 
     async def restore(self, number: int, by: str, reason: str, expected: int) -> Revision:
@@ -194,11 +208,16 @@ class Revisions:
         """
         if number == 0:
             return self._first
-        wanted = f"{number}-0"
-        raws = await self._control.log.execute("XRANGE", _STREAM, wanted, wanted) if number < LARGEST else []
-        if not raws:
+        found = await self._find(number)
+        if found is None:
             raise NotFound(f"there is no revision {number}: the last {_KEPT} are kept")
-        return _revision(raws[0])
+        return found
+
+    async def _find(self, number: int) -> Revision | None:
+        if number > LARGEST:  # Redis has no such ids
+            return None
+        raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
+        return _revision(raws[0]) if raws else None
 
     async def _newest(self) -> Revision | None:
         raws = await self._control.log.execute("XREVRANGE", _STREAM, "+", "-", "COUNT", 1)

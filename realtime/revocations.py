@@ -1,7 +1,9 @@
 """Who is refused though the credential is good: subjects and token ids, until a time; on every gateway.
 
 Kept in one hash of Redis beside the control log, which carries the news; each process holds all of them in memory, for
-every request asks. While Redis is away the last ones known count on.
+every request asks. While Redis is away the last ones known count on. The hash counts its changes: when it has had fewer
+than we know of, Redis has lost some (a flush, a failover to a replica that lagged), and they are put back. What was
+lifted shortly before may then be refused again, never the other way round.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from realtime.control import key
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from realtime.auth import Identity
     from realtime.control import Control
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 REVOKED: Final = "credential.revoked"
 
 _HASH: Final = key("revoked")
+_CHANGED: Final = ("HINCRBY", _HASH, "", 1)
+"""Counts in the field without a name."""
 _RETRY_S: Final = 0.5
 
 _log = structlog.get_logger("gapless.security")
@@ -60,6 +64,7 @@ class Revocations:
         self._control = control
         self._ended = ended
         self._known: dict[str, Revocation] = {}
+        self._changes = 0
         self._wanted = asyncio.Event()
         control.on_restart(self._wanted.set)
         control.on_record(REVOKED, lambda _id, _data: self._wanted.set())
@@ -86,7 +91,7 @@ class Revocations:
             LogUnavailable: Redis does not answer: perhaps it is done.
         """
         keep = ("HSET", _HASH, revocation.field, msgspec.json.encode(revocation))
-        await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep])
+        await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep, _CHANGED])
         self._known[revocation.field] = revocation
         self._ended()
 
@@ -98,7 +103,7 @@ class Revocations:
         """
         field = f"{kind}:{name}"
         was_known = field in self._known
-        await self._control.say(REVOKED, {"by": by}, beside=[("HDEL", _HASH, field)])
+        await self._control.say(REVOKED, {"by": by}, beside=[("HDEL", _HASH, field), _CHANGED])
         self._known.pop(field, None)
         return was_known
 
@@ -118,11 +123,21 @@ class Revocations:
 
     async def _load(self) -> None:
         raws = await self._control.log.execute("HGETALL", _HASH)
-        texts = raws.values() if isinstance(raws, dict) else raws[1::2]
-        found = [msgspec.json.decode(text, type=Revocation) for text in texts]
+        fields = raws if isinstance(raws, dict) else dict(zip(raws[::2], raws[1::2], strict=True))
+        changes = int(fields.pop(b"", 0))
+        found = {one.field: one for one in (msgspec.json.decode(text, type=Revocation) for text in fields.values())}
+        if changes < self._changes:
+            await self._put_back([one for field, one in self._known.items() if field not in found])
+            found = {**self._known, **found}
         now_ms = time.time_ns() // 1_000_000
-        over = [one.field for one in found if not one.counts(now_ms)]
+        over = [field for field, one in found.items() if not one.counts(now_ms)]
         if over:
             await self._control.log.execute("HDEL", _HASH, *over)
-        self._known = {one.field: one for one in found if one.counts(now_ms)}
+        self._changes = max(changes, self._changes)
+        self._known = {field: one for field, one in found.items() if one.counts(now_ms)}
         self._ended()
+
+    async def _put_back(self, lost: Sequence[Revocation]) -> None:
+        _log.warning("revocations put back", count=len(lost))
+        keep = [("HSET", _HASH, one.field, msgspec.json.encode(one)) for one in lost]
+        await self._control.say(REVOKED, {"by": "gapless"}, beside=[*keep, ("HSET", _HASH, "", self._changes)])

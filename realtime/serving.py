@@ -91,6 +91,11 @@ class Serving:
 
 
 def first(decision: Decision, among: tuple[str, ...] | None) -> str:
-    """Return what a client is to use first, of what it can do; what stands in for others when none is offered."""
+    """Return what a client is to use first, of what it can do; what stands in for others when none is offered.
+
+    Of no offers at all, none: "".
+    """
+    if not decision.transports:
+        return ""
     offers = (offer.name for offer in decision.transports if among is None or offer.name in among)
     return next(offers, among[-1] if among else "")

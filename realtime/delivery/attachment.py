@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _PATIENCE_S = 2.0
 _RETRY_S = 0.5
 _NOT_MODIFIED = 304
+_RESTING_PART = 0.9
+"""How much of a hold may be rested away: in what is left of it the log is read, where that has to be asked."""
 
 _log = structlog.get_logger("gapless.delivery")
 _level = logging.getLogger("gapless.delivery")
@@ -152,7 +154,8 @@ class Attachment:
         self._ending = "lifetime" if plan.terms.stays_open else "answered"
         """Why it will end when its time is over."""
         self._events = self._bytes = 0
-        self._rests_ms = 0 if plan.terms.stays_open else now + min(plan.min_interval_ms, plan.hold_ms)
+        resting_ms = min(plan.min_interval_ms, int(plan.hold_ms * _RESTING_PART))
+        self._rests_ms = 0 if plan.terms.stays_open else now + resting_ms
         """Until when nothing is written but what can't wait."""
         self._ends_ms = now + plan.hold_ms
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
@@ -196,8 +199,8 @@ class Attachment:
                 self._rest(self.position)
                 return
             limit = self.plan.limit
-            more = len(entries) > limit
-            self._answer(entries[:limit], position=entries[limit - 1].id if more else position, more=more)
+            position = entries[limit - 1].id if len(entries) > limit else position
+            self._answer(entries[:limit], position=position, more=len(entries) > limit)
             return
         self._stamp_ms = self._hub.wheel.now_ms()
         self.exchange.write(data)
@@ -248,6 +251,12 @@ class Attachment:
             self._ends_ms = min(self._ends_ms, at_ms)
             self._arm()
 
+    def stay(self, said: Control) -> None:
+        """Tell a client on a stream that was to leave that it is where it should be, and let it stay."""
+        self.tell(said)
+        self._ends_ms = self.since_ms + self.plan.hold_ms
+        self._arm()
+
     def dismiss(self, said: Control) -> None:
         """Tell a client to stop, and end the answer so that it does not come back by itself."""
         if self.state is State.OPENING:
@@ -262,6 +271,7 @@ class Attachment:
         """Take on what the policy now says of how often the client hears from us."""
         if (heartbeat_ms, min_interval_ms) != (self.plan.heartbeat_ms, self.plan.min_interval_ms):
             self.plan = self.plan._replace(heartbeat_ms=heartbeat_ms, min_interval_ms=min_interval_ms)
+            self._rests_ms = min(self._rests_ms, self._hub.wheel.now_ms() + min_interval_ms)
             self._arm()
 
     def tell(self, said: Control) -> None:
@@ -386,10 +396,10 @@ class Attachment:
             self._stream(part)
         elif part.truncation:
             self._answer_truncated(part.truncation)
-        elif part.entries and not part.more and not self.plan.notices and self._hub.wheel.now_ms() < self._rests_ms:
+        elif part.entries and not part.more and not self._pressing() and self._hub.wheel.now_ms() < self._rests_ms:
             self._rest(self.reader.started if self.state is State.OPENING else before)
-        elif part.entries or self.plan.notices or not (self.plan.hold_ms or part.more):
-            self._answer(part.entries, more=part.more and not self.plan.min_interval_ms)
+        elif part.entries or self._pressing() or not (self.plan.hold_ms or part.more):
+            self._answer(part.entries, more=part.more)
         elif self.reader.is_at_tail:
             self._move(State.LIVE)
 
@@ -464,11 +474,11 @@ class Attachment:
     ) -> None:
         terms = self.plan.terms
         position = position or self.position
+        more = more and not self.plan.min_interval_ms  # it promises that the next request will not wait
         if terms.public:
             position = entries[-1].id if entries else terms.given or position
         frames = [encode(self.transport, entry) for entry in entries]
-        farewell = () if self._farewell is None else (self._farewell,)
-        controls = (*controls, *self.plan.notices, *self._unsaid, *farewell)
+        controls = (*controls, *self._pressing())
         said = [] if terms.public else [self.transport.control(one) for one in controls]
         delivery = Delivery(frames, said, position, more, self.plan.renew())
         answer = self.transport.answer(terms, delivery)
@@ -478,6 +488,11 @@ class Attachment:
         self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
         self._hub.meter.attached(self.transport.name, AS_POLLING if self.transport.stays_open else ACCEPTED)
         self._send(answer, self._ending)
+
+    def _pressing(self) -> tuple[Control, ...]:
+        """Return what an answer has to say whatever else it says, and for which it does not wait."""
+        farewell = () if self._farewell is None else (self._farewell,)
+        return (*self.plan.notices, *self._unsaid, *farewell)
 
     def _refuse(self, error: GaplessError) -> None:
         if self.state is not State.ENDED:

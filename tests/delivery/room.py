@@ -15,7 +15,7 @@ from realtime.channel.reader import Reader, Replays, Start
 from realtime.channel.window import Window
 from realtime.delivery.attachment import Attachment, Plan
 from realtime.delivery.hub import Hub
-from realtime.delivery.wheel import Wheel
+from realtime.delivery.wheel import RESOLUTION_MS, Wheel
 from realtime.errors import LogUnavailable
 from transports.transport import Terms
 
@@ -108,16 +108,35 @@ class MemoryLog(Log):
         return Replay(found, max(after, end), verdict)
 
 
+class HandWheel(Wheel):
+    """A wheel whose clock goes only when it is turned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ms = 1_000_000
+
+    def now_ms(self) -> int:
+        return self.ms
+
+    def turn(self, ms: int) -> None:
+        """Let time pass, slot by slot."""
+        until = self.ms + ms
+        while self.ms < until:
+            self.ms = min(self.ms + RESOLUTION_MS, until)
+            self._turn()
+
+
 class Room:
     """A channel of one gateway, with nobody attached."""
 
-    def __init__(self, most_events: int = 1000) -> None:
+    def __init__(self, most_events: int = 1000, wheel: Wheel | None = None) -> None:
         self.log = MemoryLog()
-        self.hub = Hub(Wheel())
+        self.hub = Hub(wheel or Wheel())
         self.window = Window(most_events, 64 * 1024 * 1024)
         self.window.restart(BEGIN)
         self.hub.position = BEGIN
         self.follower = Follower(self.log, self.window, Redis, self.hub)
+        self.follower._refill = False  # noqa: SLF001 - the window stands already
         self._replays = Replays(self.follower)
 
     def publish(self, *entries: Entry) -> None:

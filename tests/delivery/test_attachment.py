@@ -61,6 +61,12 @@ def stalled(room: Room) -> Case:
     return room.attach(Lines(), exchange=MemoryExchange(writable=False))
 
 
+def resting(room: Room) -> Case:
+    """The client heard a moment ago, and is to be left alone for a while."""
+    room.publish(*entries(1, 2))
+    return room.attach(Lines(), plan=STREAM._replace(min_interval_ms=5000))
+
+
 def ended(room: Room) -> Case:
     """The client went away."""
     case = live(room)
@@ -73,6 +79,7 @@ STATES: dict[State, Callable[[Room], Case]] = {
     State.READING: reading,
     State.LIVE: live,
     State.STALLED: stalled,
+    State.RESTING: resting,
     State.ENDED: ended,
 }
 
@@ -119,12 +126,14 @@ TABLE: dict[Callable[[Attachment, MemoryExchange], None], dict[State, State | No
         State.READING: State.STALLED,
         State.LIVE: State.STALLED,
         State.STALLED: ILLEGAL,
+        State.RESTING: ILLEGAL,
         State.ENDED: State.ENDED,
     },
     restart: {
         State.READING: ILLEGAL,
         State.LIVE: State.READING,
         State.STALLED: State.READING,
+        State.RESTING: State.READING,
         State.ENDED: ILLEGAL,
     },
     drain: {
@@ -132,6 +141,7 @@ TABLE: dict[Callable[[Attachment, MemoryExchange], None], dict[State, State | No
         State.READING: State.READING,
         State.LIVE: State.LIVE,
         State.STALLED: State.LIVE,
+        State.RESTING: State.RESTING,
         State.ENDED: State.ENDED,
     },
     hang_up: dict.fromkeys(State, State.ENDED),
@@ -416,6 +426,40 @@ async def test_a_waiting_answer_ends_empty_when_the_service_goes_away(room: Room
     attachment, exchange = room.attach(long_poll, plan=WAITING)
     attachment.close()
     assert (exchange.status, body(exchange)["events"]) == (200, [])
+
+
+async def test_what_came_up_while_the_log_was_asked_is_said_as_the_answer_and_not_waited_with(room: Room) -> None:
+    room.publish(*entries(*range(1, 21)))
+    room.log.answers.clear()
+    attachment, exchange = room.attach(long_poll, "user:1", plan=WAITING)
+    attachment.tell(control("transport.changed", code="policy-changed"))
+    assert exchange.status == 0
+    room.log.answers.set()
+    await until(lambda: exchange.ended)
+    assert [one["event"] for one in body(exchange)["control"]] == ["transport.changed"]
+    assert body(exchange)["cursor"] == str(Cursor(MS + 20, 20))
+
+
+async def test_who_is_dismissed_while_the_log_is_asked_is_told_as_soon_as_it_answers(room: Room) -> None:
+    attachment, exchange = opening(room)
+    attachment.dismiss(control("connection.closed", code="closed-by-admin"))
+    assert exchange.status == 0
+    room.log.answers.set()
+    await until(lambda: exchange.ended)
+    assert said(exchange.body)[-2:] == ["connection.closed", "end"]
+    assert attachment.state is State.ENDED
+
+
+async def test_a_stream_that_is_to_leave_is_told_at_once_and_ends_at_its_moment(room: Room) -> None:
+    attachment, exchange = live(room)
+    now = room.hub.wheel.now_ms()
+    attachment.leave(control("transport.changed", code="policy-changed"), now + 1000)
+    assert (said(exchange.body)[-1], exchange.ended) == ("transport.changed", False)
+    room.publish(*entries(3))
+    attachment.due(now + 999)
+    assert not exchange.ended
+    attachment.due(now + 1000)
+    assert (data(exchange.body), exchange.ended) == ([1, 2, 3], True)
 
 
 def opening_answer(room: Room) -> Case:

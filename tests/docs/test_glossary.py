@@ -25,7 +25,9 @@ def sections() -> list[list[str]]:
 def names() -> set[str]:
     """Return the words that the names of modules, classes and functions are made of."""
     found: set[str] = set()
-    for file in chain.from_iterable((ROOT / room).rglob("*.py") for room in ("realtime", "transports", "policies")):
+    for file in chain.from_iterable(
+        (ROOT / room).rglob("*.py") for room in ("realtime", "transports", "policies", "admin")
+    ):
         defined = (node.name for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, _NAMED))
         for name in (file.stem, *defined):
             found |= {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)}

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from typer.main import get_command
 
+from admin.desk import PREVIEWED
 from realtime.cli import app
 from realtime.config import Settings
 from realtime.config.faults import VARIABLES
 from realtime.delivery.attachment import _MOVES
+from realtime.revisions import REVISED
 from realtime.section import Section
 from tests.docs.pages import ROOT, Page, page, pages
 
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
     from click import Command
 
+EVENTS = {"history.truncated", PREVIEWED, REVISED}
+"""Types of events, which look like settings."""
 EVERY_PAGE = pytest.mark.parametrize("one", pages(), ids=lambda one: one.name)
 
 
@@ -105,7 +109,7 @@ def test_settings_that_are_named_are_there(one: Page) -> None:
     sections = {name: set(kind.model_fields) for name, kind in kinds().items()}
     for span in one.spans:
         dotted = re.fullmatch(r"([a-z_]+)\.([a-z_]+)(?: = .*)?", span)
-        if dotted and dotted[1] in sections and dotted[2] not in {"py", "lua", "md"} and span != "history.truncated":
+        if dotted and dotted[1] in sections and dotted[2] not in {"py", "lua", "md"} and span not in EVENTS:
             assert dotted[2] in sections[dotted[1]], span
         if re.fullmatch(r"\[[a-z_]+\]", span):
             assert span[1:-1] in sections, span

@@ -32,6 +32,9 @@ _SILENCE_S = 5.0
 _POLL_S = 0.03
 _HOLD_MS = 250
 _LIMITS = ("2", "7", "500")
+_SDK = ("sse", "long-poll", "polling")
+_NEGOTIATES = 0.5
+"""How often a client that is told to move gets a new ticket for it."""
 _SMALL_BUFFER = ((socket.SOL_SOCKET, socket.SO_RCVBUF, 32768),)
 """Small, so that a client that does not read is noticed soon."""
 
@@ -45,6 +48,10 @@ async def ended(task: asyncio.Task[None]) -> None:
 
 class Unavailable(Exception):
     """The service asked to come back later."""
+
+
+class Moved(Exception):
+    """The policy has the client on another transport."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,10 @@ class Client:
     _task: asyncio.Task[None] | None = None
     _reading: asyncio.Event = field(default_factory=asyncio.Event)
     _address: Address = field(default_factory=lambda: Address("", ""))
+    _sent_to: str | None = None
+    """Where the policy has sent it, and it has not gone yet."""
+    _leaving: asyncio.Timeout | None = None
+    """When it leaves the stream that it is on."""
 
     def __post_init__(self) -> None:
         self.holds = self.sight.scopes
@@ -154,14 +165,16 @@ class Client:
             except httpx2.ReadTimeout:
                 self.faults.append(f"{self.name} on {self.transport}: no answer in {_SILENCE_S} s at {self.cursor}")
                 raise
-            except (httpx2.TransportError, Unavailable) as error:
+            except (httpx2.TransportError, Unavailable, Moved) as error:
                 self._count(type(error).__name__)
+                self._obey()
             except AssertionError as error:
                 self.faults.append(f"{self.name} on {self.transport}: {error}")
                 raise
             await asyncio.sleep(_RECONNECT_S)
 
     async def _attend(self) -> None:
+        self._sent_to = None
         self._address = self.where(self.gateway)
         self._begin(read_id(self.cursor) if self.cursor else None)
         ways = {
@@ -171,9 +184,15 @@ class Client:
         await ways[self.transport]()
 
     async def _sse(self) -> None:
-        """Take a stream as an SDK does: cursor in the query, problems welcome."""
+        """Take a stream as an SDK does: cursor in the query, problems welcome; and leave when it is told to."""
         accept = {"Accept": "text/event-stream, application/problem+json"}
-        await self._stream(accept, self._position())
+        try:
+            async with asyncio.timeout(None) as self._leaving:
+                await self._stream(accept, self._position())
+        except TimeoutError:
+            raise Moved from None
+        finally:
+            self._leaving = None
 
     async def _eventsource(self) -> None:
         """Take a stream as a browser does: cursor in a header, nothing but 200 is understood."""
@@ -207,8 +226,10 @@ class Client:
             self._take(envelope)
         else:
             self._take_control(envelope)
-            assert envelope.get("data", {}).get("cursor") == message.last_event_id, (envelope, message)
-        self._move(read_id(message.last_event_id))
+            carried = envelope.get("data", {}).get("cursor", message.last_event_id)
+            assert carried == message.last_event_id, (envelope, message)
+        if message.last_event_id:
+            self._move(read_id(message.last_event_id))
 
     async def _long_poll(self) -> None:
         while True:
@@ -288,6 +309,8 @@ class Client:
             self._count("renewed")
         if not body["more"]:
             self._rounded()
+        if self._sent_to is not None:
+            raise Moved
         return body
 
     def _rounded(self) -> None:
@@ -302,6 +325,11 @@ class Client:
         if answer.status_code == 401 and self.by_ticket:
             self._ticket = None
             raise Unavailable(problem["code"])
+        if answer.status_code == 409:
+            assert problem["code"] == "transport-not-offered", problem
+            self._ticket = None
+            self._told_to_move(problem["decision"])
+            raise Moved
         raise AssertionError((answer.status_code, problem))
 
     def _gone(self, answer: httpx2.Response) -> Id:
@@ -343,8 +371,26 @@ class Client:
             if stretch.start is None:
                 stretch.start = position
             assert stretch.start == position, f"asked for {stretch.start}, established at {position}"
+        elif event == "transport.changed":
+            self._told_to_move(data["decision"])
+            if self._leaving is not None and self._sent_to is not None:
+                moment_s = random.uniform(0, data["within_ms"]) / 1000
+                self._leaving.reschedule(asyncio.get_running_loop().time() + moment_s)
         elif event != "heartbeat.sent":
             raise AssertionError(envelope)
+
+    def _told_to_move(self, decision: Mapping[str, Any]) -> None:
+        """Note where to go: who is a browser or the public can go nowhere, and may be told so."""
+        offered = [offer["name"] for offer in decision["transports"]]
+        if self.transport in _SDK and offered:
+            self._sent_to = offered[0]
+            if random.random() < _NEGOTIATES:
+                self._ticket = None
+
+    def _obey(self) -> None:
+        if self._sent_to is not None:
+            self._count(f"moved to {self._sent_to}")
+            self.transport, self._sent_to = self._sent_to, None
 
     def _move(self, cursor: Id) -> None:
         """Take down a cursor that was given."""

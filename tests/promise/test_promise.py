@@ -68,6 +68,11 @@ _SCOPES = (
 )
 _TYPES = ("task.started", "task.ended", "tasks.swept", "note.sent")
 _FILTERS: tuple[tuple[str, ...] | None, ...] = (None, ("task.*",), ("note.sent", "tasks.*"))
+_SDK = ("sse", "long-poll", "polling")
+_PREFERENCES = (
+    *(["sse", "long-poll", "polling"], ["long-poll", "sse"], ["polling"], ["polling", "sse"], ["long-poll", "polling"]),
+)
+_SWITCHED_OFF: tuple[tuple[str, ...], ...] = ((), (), (), ("sse",), ("long-poll", "polling"), ("polling",), _SDK)
 _TRANSPORTS = ("sse", "eventsource", "long-poll", "polling", "history")
 _MOST_DISASTERS = 8
 """In one run, so that there is a run besides."""
@@ -80,11 +85,11 @@ _ANY = st.integers(0, 999)
 
 _STEPS = Counter(
     publish=4, publish_batch=3, burst=3, publish_again=1, switch=3, drop=3, ask_for_less=2, stall=1, live=2, disturb=2,
-    freeze=1, use_the_replica=2, break_down=1,
+    freeze=1, use_the_replica=2, break_down=1, flip=3,
 )  # fmt: skip
 """What can happen, and how often it does."""
 
-_WANTED = ("truncated", "failover", "crash", "flush", "gateway restart", "switch", "entries lost")
+_WANTED = ("truncated", "failover", "crash", "flush", "gateway restart", "switch", "entries lost", "flip: 200", "Moved")
 
 totals: Counter[str] = Counter()
 """What the whole run contained."""
@@ -193,6 +198,24 @@ class Promise(RuleBasedStateMachine):
     def live(self, data: st.DataObject) -> None:
         """Let time pass."""
         self.run(asyncio.sleep(data.draw(st.sampled_from((0.01, 0.05, 0.2)))))
+
+    # The policy
+
+    def flip(self, data: st.DataObject) -> None:
+        """Change the policy under everybody who is connected."""
+        at, preference = data.draw(_GATEWAYS), data.draw(st.sampled_from(_PREFERENCES))
+        off, rest = data.draw(st.sampled_from(_SWITCHED_OFF)), data.draw(st.sampled_from(("", "", "80ms", "400ms")))
+        parameters = {name: {"min_interval": rest} for name in ("sse", "long-poll") if rest}
+        policy = {
+            "preference": preference,
+            "transports": {name: {**parameters.get(name, {}), "enabled": name not in off} for name in _SDK},
+            "move_within": data.draw(st.sampled_from(("0s", "100ms", "500ms"))),
+        }
+        self.note(f"the policy of gateway {at}: {preference} within {policy['move_within']}, off: {off}, rest: {rest}")
+        self.run(self._flip(policy, at))
+
+    async def _flip(self, policy: dict[str, Any], at: int) -> None:
+        await self.there.flip(policy, at)
 
     # Redis, and the way to it
 

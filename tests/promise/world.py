@@ -197,6 +197,28 @@ class World:
         assert answer.json()["code"] == "log-unavailable"
         self.happened["publish: 503"] += 1
 
+    # The policy
+
+    async def flip(self, policy: Mapping[str, Any], at: int, *, patiently: bool = False) -> bool:
+        """Put another policy in force; tell whether it was. `patiently`: until it is."""
+        place = self.places[at]
+        assert place.running is not None
+        headers = {**place.running.bearer("operator", roles=("admin",)), "If-Match": "*"}
+        while True:
+            try:
+                url = f"{place.address.url}/api/v1/admin/policy"
+                answer = await self._publishers.put(url, json={"policy": policy}, headers=headers)
+            except httpx2.TransportError:
+                self.happened["flip: no answer"] += 1
+            else:
+                self.happened[f"flip: {answer.status_code}"] += 1
+                assert answer.status_code in {200, 412, 503}, answer.text
+                if answer.status_code == 200:
+                    return True
+            if not patiently:
+                return False
+            await asyncio.sleep(0.05)
+
     # What goes wrong
 
     async def crash(self, down_s: float) -> None:
@@ -381,6 +403,7 @@ class World:
                 self.hold_or_release(place.number)
         async with asyncio.timeout(_PATIENCE_S):
             await asyncio.gather(*self._publishing)
+            await self.flip({}, 0, patiently=True)
         for client in self.clients:
             client.read_on()
             if not client.is_attached:
