@@ -44,9 +44,9 @@ def to(place: str, cookie: str | None = None) -> Response:
     return response
 
 
-def acted(message: str) -> Response:
+def acted(words: str) -> Response:
     """Tell the page that an act was done."""
-    return Response(status=204, headers={"HX-Trigger": json.dumps({"console-acted": {"message": message}})})
+    return Response(status=204, headers={"HX-Trigger": json.dumps({"console-acted": {"message": words}})})
 
 
 def refused(error: GaplessError) -> Response:

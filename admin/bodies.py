@@ -105,11 +105,6 @@ def _unix_ms(moment: datetime) -> int:
     return int(moment.replace(tzinfo=moment.tzinfo or UTC).timestamp() * 1000)
 
 
-def _no_time() -> InvalidField:
-    message = "until: a time such as 2026-12-24T18:00:00Z, or unix milliseconds, is expected, before the year 10000"
-    return InvalidField(message, field="until")
-
-
 def time_of(ms: int | None) -> str | None:
     """Write unix milliseconds as RFC 3339."""
     return None if ms is None else timestamp(ms).decode()

@@ -55,8 +55,17 @@ class Framing:
         return self._chunk
 
 
+class _Nobody:
+    """Who waits for something to happen to the connection: to uvicorn, an event."""
+
+    def set(self) -> None:
+        """Wake nobody."""
+
+
 class DirectExchange:
     """One answer on a connection of uvicorn's; in its eyes, the cycle of that connection."""
+
+    message_event = _Nobody()
 
     __slots__ = (
         "_chunked",
@@ -130,16 +139,6 @@ class DirectExchange:
             self._lane.transport.write(self._head + data)
             self._head = b""
         self._lane.answered(self)
-
-    # What uvicorn asks of a cycle
-
-    @property
-    def message_event(self) -> DirectExchange:
-        """What is woken when something happens to the connection: nobody waits here."""
-        return self
-
-    def set(self) -> None:
-        """Wake nobody."""
 
 
 class Lane(HttpToolsProtocol):

@@ -14,6 +14,7 @@ import asyncio
 import multiprocessing
 import os
 import signal
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -32,6 +33,8 @@ _FIRST_RESTART_S: Final = 0.1
 _SLOWEST_RESTART_S: Final = 10.0
 _STOP_S: Final = 5.0
 """How long a child may take to end before it is killed, beside its drain: longer than a gateway's last answers."""
+
+_LOOK_AGAIN_S: Final = 0.2
 
 _UNHEARD: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 _spawn: Final = multiprocessing.get_context("spawn")
@@ -107,7 +110,7 @@ class Child:
                 await _ended(process, _STOP_S)
             finally:
                 self._pipe = None
-                await _end(process, self.patience_s(), self.at_once)
+                await _end(process, self.patience_s, self.at_once)
                 pipe.close()
                 self.ended()
             if not self.ready.is_set():
@@ -177,12 +180,17 @@ async def _ended(process: SpawnProcess, within_s: float) -> None:
             await _readable(process.sentinel)
 
 
-async def _end(process: SpawnProcess, drain_s: float, at_once: signal.Signals) -> None:
-    """End a process, after a drain if there is time for one, and by force if it doesn't end then."""
-    if process.is_alive():
-        os.kill(process.pid or 0, signal.SIGTERM if drain_s else at_once)
+async def _end(process: SpawnProcess, patience_s: Callable[[], float], at_once: signal.Signals) -> None:
+    """End a process: after a drain, as long as there is time for one; then at once; then by force."""
     try:
-        await _ended(process, drain_s + _STOP_S)
+        if patience_s():
+            process.terminate()
+            deadline = time.monotonic() + patience_s() + _STOP_S
+            while process.is_alive() and patience_s() and time.monotonic() < deadline:
+                await _ended(process, _LOOK_AGAIN_S)
+        if process.is_alive():
+            os.kill(process.pid or 0, at_once)
+        await _ended(process, _STOP_S)
     finally:
         process.kill()
         process.join()

@@ -115,8 +115,7 @@ async def _serve(gateway: Gateway, sock: socket.socket, ending: Ending) -> None:
         await asyncio.shield(serving)
     except asyncio.CancelledError:
         if ending.drains:
-            with suppress(asyncio.CancelledError):  # by whoever doesn't want to wait
-                await gateway.drain()
+            await _first(gateway.drain(), ending.hurried.wait())
         gateway.stop()
         await serving
         raise
@@ -124,6 +123,15 @@ async def _serve(gateway: Gateway, sock: socket.socket, ending: Ending) -> None:
         if error.errno == errno.EADDRINUSE:
             raise port_in_use(place) from error
         raise
+
+
+async def _first(*works: Coroutine[None, None, object]) -> None:
+    """Wait for the first of several works, and end the others."""
+    tasks = [asyncio.create_task(work) for work in works]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _config(settings: Settings, service: Service) -> uvicorn.Config:

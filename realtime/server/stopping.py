@@ -9,7 +9,7 @@ import asyncio
 import os
 import signal
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import uvloop
@@ -29,6 +29,8 @@ class Ending:
 
     drains: bool = False
     """Whether clients are let go in their time first."""
+    hurried: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when nobody wants to wait for that any longer. A second cancellation would not get through task groups."""
 
 
 def run(
@@ -56,6 +58,7 @@ async def _until_stopped(
 
     def at_once() -> None:
         ending.drains = False
+        ending.hurried.set()
         task.cancel()
 
     def interrupted() -> None:

@@ -110,7 +110,7 @@ async def test_sigterm_tells_clients_and_sends_them_away_in_their_time(tmp_path:
             await until(lambda: is_held(http, "sse", 6))
             begin = time.monotonic()
             os.kill(gateway.process.pid, signal.SIGTERM)
-            await until(lambda: "".join(received).count("gateway.drain-started") == 6)
+            await until(lambda: "".join(received).count("event: gateway.drain-started") == 6)
             told = time.monotonic() - begin
             assert sum(stream.done() for stream in streams) < 6, "they have their time"
             assert (await http.get("/readyz")).json()["code"] == "draining"
