@@ -11,7 +11,8 @@ from redis.exceptions import RedisError
 
 from realtime.errors import ConfigError
 
-_LEAST_VERSION = 7
+LEAST_VERSION = 7
+"""Of Redis or Valkey: the first with functions, which the log is made of."""
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
@@ -44,8 +45,8 @@ async def check(redis: Redis) -> None:
         message = f"redis.url: the server does not answer ({type(error).__name__}): is it running, at that address?"
         raise ConfigError(message) from error
     version = str(server.get("valkey_version") or server["redis_version"])
-    if int(version.split(".", 1)[0]) < _LEAST_VERSION:
-        message = f"redis.url: the server's version is {version}: at least {_LEAST_VERSION} is needed, for functions"
+    if int(version.split(".", 1)[0]) < LEAST_VERSION:
+        message = f"redis.url: the server's version is {version}: at least {LEAST_VERSION} is needed, for functions"
         raise ConfigError(message)
     policy = memory["maxmemory_policy"]
     if policy != "noeviction":

@@ -1,4 +1,4 @@
-"""The command line: ``gapless serve``, ``demo``, ``token``, ``publish``, ``tail``, and the operator's in ``admin/``.
+"""The command line: ``gapless serve``, ``publish``, ``tail`` …, the operator's in ``admin/``, and ``doctor/``.
 
 Rules:
 

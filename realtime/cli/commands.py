@@ -6,9 +6,10 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from realtime.cli import publish, serve, tail, token
-from realtime.cli.admin import explain, gateways, policy, revoke, rollout, transport
+from realtime.cli import effective, health, publish, serve, tail, token
+from realtime.cli.admin import connections, explain, gateways, policy, revoke, rollout, transport
 from realtime.cli.console import Failure, complain
+from realtime.cli.doctor import command as doctor
 from realtime.errors import ConfigError, GaplessError, MalformedParameter
 
 _FAILED = 1
@@ -70,6 +71,7 @@ def main(
       gapless tail                                 the events as they come
       gapless policy show                          who gets which transport
       gapless gateways                             who serves
+      gapless doctor                               what would go wrong, and why
 
     [bold]Exit status[/]
 
@@ -94,3 +96,7 @@ app.add_typer(rollout.app, name="rollout")
 app.command("gateways")(gateways.gateways)
 app.command("drain")(gateways.drain)
 app.command("revoke")(revoke.revoke)
+app.command("connections")(connections.connections)
+app.command("config")(effective.effective)
+app.command("health")(health.health)
+app.command("doctor")(doctor.doctor)

@@ -17,7 +17,14 @@ TOKEN_VARIABLE = "GAPLESS_TOKEN"  # noqa: S105 - the name of a variable
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def _web_address(text: str) -> str:
+def web_address(text: str | None) -> str | None:
+    """Check the address of a service, if one is given.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    if text is None:
+        return None
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise typer.BadParameter(f"{text!r} is not the address of a service: expected something like {DEFAULT_URL}")
@@ -30,7 +37,7 @@ Config = Annotated[
 ]
 Url = Annotated[
     str,
-    typer.Option("--url", envvar=URL_VARIABLE, metavar="URL", help="Where the service is.", callback=_web_address),
+    typer.Option("--url", envvar=URL_VARIABLE, metavar="URL", help="Where the service is.", callback=web_address),
 ]
 Token = Annotated[
     str | None,

@@ -20,9 +20,22 @@ Port = Annotated[
     int | None, typer.Option(help="The port to listen on: 8000, unless configured; 0 for any.", metavar="PORT")
 ]
 Workers = Annotated[int | None, typer.Option(help="How many processes serve: 1, unless configured.", metavar="N")]
+MaxClients = Annotated[
+    int | None,
+    typer.Option(
+        "--max-clients", help="How many clients this gateway takes: any number, unless configured.", metavar="N"
+    ),
+]
 
 
-def serve(*, host: Host = None, port: Port = None, workers: Workers = None, config: Config = None) -> None:
+def serve(
+    *,
+    host: Host = None,
+    port: Port = None,
+    workers: Workers = None,
+    max_clients: MaxClients = None,
+    config: Config = None,
+) -> None:
     """Run the service.
 
     It keeps its log in the Redis at redis.url. Without one, it starts a
@@ -39,12 +52,14 @@ def serve(*, host: Host = None, port: Port = None, workers: Workers = None, conf
 
       gapless serve
       gapless serve --host 0.0.0.0 --port 80 --workers 4
+      gapless serve --max-clients 10000
       GAPLESS_REDIS__URL=redis://10.0.0.5/0 gapless serve --config prod.toml
 
     Exit status: 0, ended by a signal; 1, it can't start (the port is in use,
     no Valkey); 2, the configuration, or the Redis it names, can't be used.
     """
-    _run(source(config, server__host=host, server__port=port, server__workers=workers), _announce)
+    flags = {"server__host": host, "server__port": port, "server__workers": workers, "limits__max_clients": max_clients}
+    _run(source(config, **flags), _announce)
 
 
 def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None:

@@ -26,7 +26,7 @@ from realtime.config.settings import (
     SseSettings,
     TransportsSettings,
 )
-from realtime.config.sources import Source, load
+from realtime.config.sources import Loaded, Source, load
 
 __all__ = [
     "RELOADED",
@@ -36,6 +36,7 @@ __all__ = [
     "HistorySettings",
     "LimitsSettings",
     "Live",
+    "Loaded",
     "LogSettings",
     "LongPollSettings",
     "PollingSettings",

@@ -12,7 +12,7 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from pydantic import ValidationError
 
@@ -33,6 +33,13 @@ _LINK: Final = re.compile(r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)|PORT_\d+_(TCP|UDP
 _LINKED_PORT: Final = re.compile(r"(tcp|udp|sctp)://")
 
 
+class Loaded(NamedTuple):
+    """A configuration that can be used, and which place each setting has its value from."""
+
+    settings: Settings
+    origins: Origins
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """Where one program's configuration comes from, so that it can be read again, with the same precedence."""
@@ -48,7 +55,11 @@ class Source:
 
     def load(self) -> Settings:
         """Read it; raises as `load` does."""
-        return load(self.path, self.environ, self.flags)
+        return self.loaded().settings
+
+    def loaded(self) -> Loaded:
+        """Read it, and tell where each setting comes from; raises as `load` does."""
+        return _loaded(self.path, self.environ, self.flags)
 
 
 def load(
@@ -63,6 +74,10 @@ def load(
     Raises:
         ConfigError: anything is wrong; its detail names every fault and where it stands.
     """
+    return _loaded(path, environ, flags).settings
+
+
+def _loaded(path: Path | None, environ: Mapping[str, str], flags: Mapping[str, object]) -> Loaded:
     file = path or (DEFAULT_FILE if DEFAULT_FILE.is_file() else None)
     values = _read(file) if file else {}
     origins = Origins(str(file or DEFAULT_FILE))
@@ -74,7 +89,7 @@ def load(
             faults.append(unknown_variable(name))
     for key, value in flags.items():
         _put(values, origins, key, value, "--" + key.rpartition(".")[2].replace("_", "-"))
-    return _settings(values, origins, faults)
+    return Loaded(_settings(values, origins, faults), origins)
 
 
 def _settings(values: dict[str, object], origins: Origins, faults: list[str]) -> Settings:
