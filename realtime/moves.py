@@ -42,6 +42,10 @@ class Moves:
         """Tell whether a client's ticket was made for another first transport than the one to use now, and use it."""
         return ticket is not None and ticket.first not in {"", decision.first} and transport != decision.first
 
+    def has_moved(self, ticket: Ticket | None, transport: str, decision: Decision) -> bool:
+        """Tell whether a client with such a ticket uses the one to use now."""
+        return ticket is not None and ticket.first not in {"", decision.first} and transport == decision.first
+
     def is_graced(self, ticket: Ticket | None) -> bool:
         """Tell whether a client whose ticket is older than the policy may stay where it is for a while."""
         if ticket is None or not ticket.first or ticket.revision >= self._offers.policy.revision:

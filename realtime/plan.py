@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import time
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from realtime.channel.follower import Follower
     from realtime.config import Live
     from realtime.request import Request
-    from realtime.serving import Serving
+    from realtime.serving import Served, Serving
     from transports.transport import Transport
 
 _LIMIT = 500
@@ -73,7 +74,7 @@ class Planner:
             min_interval_ms=parameters.get("min_interval_ms", 0),
             limit=_LIMIT if limit is None else whole_number("limit", limit, 1, _MOST_EVENTS),
             refusal=self.refusal(transport, request),
-            renew=self._renewal(credential, wait_ms) if once and not terms.public else NO_TICKET,
+            renew=self._renewal(credential, wait_ms, served) if once and not terms.public else NO_TICKET,
             context=served.context,
             among=served.among,
             first=served.first,
@@ -144,19 +145,25 @@ class Planner:
             return 0
         return min(transport.hold(parameters), longest_ms)
 
-    def _renewal(self, credential: Credential, wait_ms: int) -> Callable[[], str | None]:
-        return partial(self._renew, credential, wait_ms)
+    def _renewal(self, credential: Credential, wait_ms: int, served: Served) -> Callable[[], str | None]:
+        return partial(self._renew, credential, wait_ms, served)
 
-    def _renew(self, credential: Credential, wait_ms: int) -> str | None:
-        """Make a new ticket when less than max(half its life, twice the next wait) of the old one is left."""
+    def _renew(self, credential: Credential, wait_ms: int, served: Served) -> str | None:
+        """Make a new ticket when less than max(half its life, twice the next wait) of the old one is left.
+
+        And for who has moved: a ticket that tells where it was before could not tell when it has to move again.
+        """
         ticket = credential.ticket
         if ticket is None:
             return None
-        left_ms, life_ms = ticket.expires_ms - _now_ms(), ticket.expires_ms - ticket.issued_ms
-        if left_ms >= max(life_ms / 2, 2 * wait_ms):
-            return None
+        if served.has_moved:
+            ticket = replace(ticket, first=served.first, revision=served.decision.revision)
+        else:
+            left_ms, life_ms = ticket.expires_ms - _now_ms(), ticket.expires_ms - ticket.issued_ms
+            if left_ms >= max(life_ms / 2, 2 * wait_ms):
+                return None
         new = self._credentials.renew(ticket, max(self._live.settings.auth.ticket_ttl, 2 * wait_ms))
-        return new.text if new.expires_ms > ticket.expires_ms else None
+        return new.text if served.has_moved or new.expires_ms > ticket.expires_ms else None
 
 
 def _session(credential: Credential, *, by_ticket: bool, stays_open: bool) -> str:

@@ -33,6 +33,8 @@ class Served(NamedTuple):
     decision: Decision
     is_moved: bool = False
     """Whether it comes with a ticket that told it something else, and has not heeded what changed."""
+    has_moved: bool = False
+    """Whether it comes with such a ticket, and has."""
 
 
 class Serving:
@@ -66,7 +68,8 @@ class Serving:
             message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
             raise TransportNotOffered(message, decision=self._offers.wire(decision))
         parameters = offer.parameters if offer else self._offers.policy.parameters[transport.name]
-        return Served(parameters, transport.stays_open, context, among, told, decision, is_moved=is_moved)
+        has_moved = self._moves.has_moved(ticket, transport.name, decision)
+        return Served(parameters, transport.stays_open, context, among, told, decision, is_moved, has_moved)
 
     def _as_told(
         self, transport: Transport, context: Context, among: tuple[str, ...] | None, decision: Decision

@@ -186,6 +186,21 @@ async def test_who_went_to_the_first_transport_with_its_old_ticket_is_left_alone
         await asyncio.sleep(0.05)  # past the deadline, in steps
 
 
+async def test_who_moved_with_its_old_ticket_is_told_when_it_has_to_move_again(pair: Pair) -> None:
+    """Its answer has a ticket that knows where it is."""
+    client = await Negotiated.at(pair.there)
+    await prefer(pair, "polling", "sse")
+    before = client.ticket
+    await client.get("poll")
+    assert client.ticket != before
+    after = client.ticket
+    await client.get("poll")
+    assert client.ticket == after
+    await prefer(pair, "sse", "polling")
+    (told,) = controls(await client.get("poll"))
+    assert names(told["data"]["decision"]) == ["sse", "polling"]
+
+
 async def test_a_poll_is_told_with_its_next_answer_even_if_nothing_is_new(pair: Pair) -> None:
     client = await Negotiated.at(pair.there, transports=["polling", "long-poll"])
     await prefer(pair, "polling", "long-poll")
