@@ -94,7 +94,7 @@ class Api:
         await self._reader()
         query = asked().query
         limit = whole_number("limit", query.get("limit", "50"), 1, _MOST_REVISIONS)
-        before = whole_number("before", query["before"], 1, LARGEST) if "before" in query else None
+        before = whole_number("before", query["before"], 0, LARGEST) if "before" in query else None
         found = await self._desk.revisions.list(limit, before)
         return json({"revisions": [bodies.revision_body(one) for one in found]})
 

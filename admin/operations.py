@@ -51,6 +51,7 @@ _CONNECTION: Final = {
     "session": SESSION,
     "sub": "42",
     "channel": "main",
+    "roles": [],
     "transport": "sse",
     "first": "sse",
     "cursor": ID,
@@ -279,7 +280,9 @@ OPERATIONS: Final = (
         "revoke",
         "Refuse a subject or a token",
         Answer(201, "It is refused.", told.RevocationMade, _REVOCATION, headers=NO_STORE),
-        body=Body((bodies.RevocationBody,), {"a subject": {"sub": "42", "until": TIME, "reason": "left"}}),
+        body=Body(
+            (bodies.RevocationBody,), {"a subject": {"sub": "42", "until": "2099-12-31T00:00:00Z", "reason": "left"}}
+        ),
     ),
     _changes(
         "DELETE",

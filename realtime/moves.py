@@ -72,11 +72,11 @@ class Moves:
         if session and self._told.get(mark):
             return None
         self._told.put(mark, verified=True)
-        self._metrics.moves.labels((decision and decision.first) or NONE).inc()
         return self.said(decision, code, self.within_ms if code == FALLBACK_ENDED else self._left_ms())
 
     def said(self, decision: Decision | None, code: str, within_ms: int) -> Control:
-        """Make the control event that tells to move."""
+        """Make the control event that tells to move, and count it."""
+        self._metrics.moves.labels((decision and decision.first) or NONE).inc()
         wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
         if decision is not None:
             wire = self._offers.wire(decision)

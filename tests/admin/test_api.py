@@ -284,7 +284,7 @@ async def test_changes_are_listed_newest_first_in_pages_each_with_what_it_change
     assert before["revision"] == last[0]
     assert before == await admin.get(f"/policy/revisions/{last[0]}")
     assert (await admin.get("/policy/revisions?before=1"))["revisions"] == []
-    for query in ("limit=0", "limit=201", "limit=x", "before=0", "before=-1", "before=x", f"before={2**53 + 1}"):
+    for query in ("limit=0", "limit=201", "limit=x", "before=-1", "before=x", f"before={2**53 + 1}"):
         check_problem(await admin.call("GET", f"/policy/revisions?{query}"), 400, "malformed-parameter")
     for number in (10**6, 2**53, 10**30):
         check_problem(await admin.call("GET", f"/policy/revisions/{number}"), 404, "not-found")

@@ -34,6 +34,7 @@ def blocks(*languages: str) -> list[Block]:
     return [block for one in pages() for block in one.in_language(*languages)]
 
 
+@pytest.mark.timeout(400)  # a page is many commands, each a process
 @pytest.mark.parametrize("name", [one.name for one in pages() if one.in_language(*RUN)])
 def test_shell_and_programs_run_from_the_top_of_a_page_to_its_end(name: str, shell: Shell) -> None:
     for block in page(name).in_language(*RUN):

@@ -45,6 +45,7 @@ async def test_the_list_tells_who_is_connected_on_what_and_how_far_behind(pair: 
         "session": client.session,
         "sub": client.sub,
         "channel": "main",
+        "roles": [],
         "transport": "sse",
         "first": "sse",
         "cursor": one["cursor"],

@@ -7,7 +7,7 @@ import re
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 
 from policies.difference import Change, differences
 from policies.document import parse
@@ -44,7 +44,7 @@ def _by_name(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, **named}
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, DOCUMENTS)
 def test_a_document_can_be_made_out_of_another_and_what_changed(before: Document, after: Document) -> None:
     old, new = before.dump(), after.dump()
@@ -57,13 +57,13 @@ def test_a_document_can_be_made_out_of_another_and_what_changed(before: Document
         assert moved is any(change.path == f"{key} (order)" for change in changes)
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS)
 def test_what_is_the_same_is_no_change(document: Document) -> None:
     assert differences(document.dump(), json.loads(json.dumps(document.dump()))) == ()
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, DOCUMENTS)
 def test_going_back_is_told_the_other_way_round(before: Document, after: Document) -> None:
     there = differences(before.dump(), after.dump())

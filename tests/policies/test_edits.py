@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from policies.document import Document, parse
@@ -15,7 +15,7 @@ DOCUMENTS = documents().map(parse)
 INSTALLED = ("sse", "long-poll", "polling")
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.sampled_from(INSTALLED), st.booleans())
 def test_a_switch_changes_one_value_and_nothing_else(document: Document, name: str, enabled: bool) -> None:
     document = document.with_transports(INSTALLED)
@@ -24,7 +24,7 @@ def test_a_switch_changes_one_value_and_nothing_else(document: Document, name: s
     assert switched(edited, name, enabled=document.transports[name].enabled) == document
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(DOCUMENTS, st.data())
 def test_a_ramp_changes_weights_and_nothing_else(document: Document, data: st.DataObject) -> None:
     assume(document.rollouts)

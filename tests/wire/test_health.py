@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 import pytest
+import pytest_asyncio
 
 from tests.support.gateway import gateway
 from tests.support.redis import RedisServer
@@ -20,6 +21,18 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HEALTH = f"{EVENTS}/health"
+
+
+@pytest_asyncio.fixture(loop_scope="session", autouse=True)
+async def awake(plain: Gateway, public: Gateway) -> None:
+    """Both stood still while tests on other event loops ran, and may just find that Redis had answered long ago."""
+    await until(lambda: is_well(plain))
+    await until(lambda: is_well(public))
+
+
+async def is_well(served: Gateway) -> bool:
+    answer = await served.http.get(HEALTH, headers=served.bearer())
+    return bool(answer.json()["status"] == "ok")
 
 
 @pytest.mark.parametrize("roles", [None, (), ("publisher",)])
