@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -18,7 +19,7 @@ import jwt
 import orjson
 import uvloop
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
 from bench.load import get, post
@@ -32,11 +33,10 @@ _FEWEST: Final = 100
 _SPARE_FILES: Final = 256
 _FLIPS: Final = (("long-poll", "sse"), ("sse", "long-poll")) * 2
 _WITHIN_S: Final = 10.0
-_EVENT_EVERY_S: Final = 1.0
+_EVENT_EVERY_S: Final = 2.0
 _AT_ONCE: Final = 64
 _PATIENCE_S: Final = 60.0
 _EVENTS: Final = "/api/v1/events"
-_PATHS: Final = {"sse": "stream", "long-poll": "long-poll"}
 _ACCEPT: Final = "text/event-stream, application/problem+json"
 _EXPIRES: Final = 4102444800
 _SETTINGS: Final = {"AUTH__TICKET_TTL": "1h", "POLICY__MOVE_WITHIN": f"{int(_WITHIN_S)}s"}
@@ -66,6 +66,8 @@ class Line(asyncio.Protocol):
 
     async def ask(self, request: bytes) -> tuple[int, bytes]:
         """Send a request; return the status and body of its answer, or the status of a stream that begins."""
+        if self.ended.is_set():
+            raise ConnectionResetError("the server closed the connection")
         self._answer = asyncio.get_running_loop().create_future()
         self.transport.write(request)  # type: ignore[attr-defined]
         return await self._answer
@@ -84,7 +86,7 @@ class Line(asyncio.Protocol):
 
     def _read_answer(self) -> None:
         head, separator, body = self._buffer.partition(b"\r\n\r\n")
-        if not separator or self._answer is None:
+        if not separator or self._answer is None or self._answer.done():  # nobody waits for it any more
             return
         fields = head.lower()
         status = int(head[9:12])
@@ -124,6 +126,7 @@ class Client:
     _ticket: str = ""
     _cursor: str = ""
     _leave: asyncio.Event = field(default_factory=asyncio.Event)
+    _going: asyncio.TimerHandle | None = None
 
     async def begin(self) -> None:
         """Negotiate for the first time."""
@@ -132,6 +135,8 @@ class Client:
     async def live(self) -> None:
         """Attach, obey, come back, until cancelled."""
         while True:
+            if self._leave.is_set() and self.negotiates:
+                await self._negotiate()
             self._leave.clear()
             line = await self._connect()
             try:
@@ -156,11 +161,12 @@ class Client:
         self._ticket, self._cursor = agreed["ticket"], agreed["cursor"]
         self.on = agreed["decision"]["transports"][0]["name"]
 
-    def _request(self) -> bytes:
-        return get(f"{_EVENTS}/{_PATHS[self.on]}?ticket={self._ticket}&cursor={self._cursor}", accept=_ACCEPT)
+    def _request(self, path: str) -> bytes:
+        return get(f"{_EVENTS}/{path}?ticket={self._ticket}&cursor={self._cursor}", accept=_ACCEPT)
 
     async def _stream(self, line: Line) -> None:
-        await self._take_refusal(*await line.ask(self._request()))
+        if await self._take_refusal(*await line.ask(self._request("stream"))):
+            return
         self.moved_at = time.monotonic()
         waiting = [asyncio.ensure_future(one.wait()) for one in (self._leave, line.ended)]
         try:
@@ -172,19 +178,24 @@ class Client:
     async def _long_poll(self, line: Line) -> None:
         self.moved_at = time.monotonic()
         leaving = asyncio.ensure_future(self._leave.wait())
+        asked: list[asyncio.Task[bool]] = []
         try:
             while not self._leave.is_set():
-                asking = asyncio.ensure_future(line.ask(self._request()))
-                await asyncio.wait((asking, leaving), return_when=asyncio.FIRST_COMPLETED)
-                if not asking.done():
-                    asking.cancel()
+                asked = [asyncio.ensure_future(self._asked(line))]
+                await asyncio.wait((*asked, leaving), return_when=asyncio.FIRST_COMPLETED)
+                if asked[0].done() and not asked[0].result():
                     return
-                status, body = asking.result()
-                if await self._take_refusal(status, body):
-                    return
-                self._take(orjson.loads(body))
         finally:
-            leaving.cancel()
+            for one in (*asked, leaving):
+                one.cancel()
+
+    async def _asked(self, line: Line) -> bool:
+        """Ask once; tell whether to ask again."""
+        status, body = await line.ask(self._request("long-poll"))
+        if await self._take_refusal(status, body):
+            return False
+        self._take(orjson.loads(body))
+        return True
 
     def _take(self, body: Mapping[str, Any]) -> None:
         for said in body["control"]:
@@ -208,7 +219,9 @@ class Client:
             raise RuntimeError(f"unexpected: {said}")
         first = said["data"]["decision"]["transports"][0]["name"]
         moment_s = random.uniform(0, said["data"]["within_ms"] / 1000)
-        asyncio.get_running_loop().call_later(moment_s, self._go, first)
+        if self._going is not None:
+            self._going.cancel()
+        self._going = asyncio.get_running_loop().call_later(moment_s, self._go, first)
 
     def _go(self, first: str) -> None:
         self.on = first
@@ -243,6 +256,7 @@ class Migration:
         self.clients = [Client(port, _token(f"bench-{n}"), n % 2 == 0) for n in range(count)]
         self.published: list[str] = []
         self._living: list[asyncio.Task[None]] = []
+        self._silent = False
 
     async def begin(self) -> None:
         """Let all of them negotiate and attach."""
@@ -254,13 +268,14 @@ class Migration:
 
         await asyncio.gather(*map(begin, self.clients))
         self._living = [asyncio.create_task(client.live()) for client in self.clients]
+        self._living.append(asyncio.create_task(self._publish()))
         await self._until(lambda: all(client.moved_at for client in self.clients))
 
-    async def publish(self) -> None:
-        """Publish an event again and again, until cancelled."""
+    async def _publish(self) -> None:
+        """Publish an event again and again, until the last flip is made."""
         headers = {"Authorization": f"Bearer {_token('publisher', 'publisher')}"}
         event = {"event": "bench.ticked", "scope": "broadcast", "data": {"text": "x" * 120}}
-        while True:
+        while not self._silent:
             answer = await self._http.post(_EVENTS, json=event, headers=headers)
             self.published += [one["id"] for one in answer.json()["events"]]
             await asyncio.sleep(_EVENT_EVERY_S)
@@ -270,37 +285,50 @@ class Migration:
         headers = {"Authorization": f"Bearer {_token('operator', 'admin')}", "If-Match": "*"}
         policy = {"preference": preference, "move_within": f"{int(_WITHIN_S)}s"}
         refused = sum(client.refusals for client in self.clients)
+        changed_at = time.monotonic()
         answer = await self._http.put("/api/v1/admin/policy", json={"policy": policy}, headers=headers)
         assert answer.status_code == httpx2.codes.OK, answer.text
-        changed_at = time.monotonic()
         to = preference[0]
-        await self._until(lambda: all(one.on == to and one.moved_at > changed_at for one in self.clients))
+
+        def is_there(client: Client) -> bool:
+            return client.on == to and client.moved_at > changed_at
+
+        await self._until(lambda: all(map(is_there, self.clients)))
         moments = sorted(client.moved_at - changed_at for client in self.clients)
         refused = sum(client.refusals for client in self.clients) - refused
         return Moved(to, moments[len(moments) // 2], moments[len(moments) * 95 // 100], moments[-1], refused)
 
     async def end(self) -> tuple[int, int, int]:
         """Wait until everybody has the last event; return how many events were missed, repeated and out of order."""
+        self._silent = True
+        publishing = self._living.pop()
+        await publishing
         last = self.published[-1]
         with suppress(TimeoutError):
             await self._until(lambda: all(client.ids and client.ids[-1] == last for client in self.clients))
-        for task in self._living:
-            task.cancel()
-        await asyncio.gather(*self._living, return_exceptions=True)
-        await self._http.aclose()
         missed = sum(len(set(self.published) - set(client.ids)) for client in self.clients)
         repeated = sum(len(client.ids) - len(set(client.ids)) for client in self.clients)
         disordered = sum(client.ids != sorted(client.ids, key=_numbers) for client in self.clients)
         return missed, repeated, disordered
 
+    async def stop(self) -> None:
+        """Let all of them go."""
+        for task in self._living:
+            task.cancel()
+        await asyncio.gather(*self._living, return_exceptions=True)
+        await self._http.aclose()
+
     async def _until(self, holds: Callable[[], bool]) -> None:
         """Wait until something holds; a client that has failed ends it all."""
-        async with asyncio.timeout(_PATIENCE_S):
-            while not holds():
-                for task in self._living:
-                    if task.done():
-                        task.result()
-                await asyncio.sleep(0.05)
+        deadline = time.monotonic() + _PATIENCE_S
+        while not holds():
+            for task in self._living:
+                if task.done():
+                    task.result()
+            if time.monotonic() > deadline:
+                on = Counter(client.on for client in self.clients)
+                raise TimeoutError(f"waited for {_PATIENCE_S:g} s; clients by transport: {dict(on)}")
+            await asyncio.sleep(0.05)
 
 
 def _token(sub: str, *roles: str) -> str:
@@ -336,12 +364,14 @@ async def main() -> None:
     pin_load()
     async with gapless(_SETTINGS) as server:
         migration = Migration(server.port, count)
-        await migration.begin()
-        publishing = asyncio.create_task(migration.publish())
-        moves = [await migration.flip(preference) for preference in track(_FLIPS, "flips", transient=True)]
-        publishing.cancel()
-        await asyncio.gather(publishing, return_exceptions=True)
-        faults = await migration.end()
+        try:
+            await migration.begin()
+            with Progress(transient=True) as progress:
+                flips = progress.track(_FLIPS, description="flips")
+                moves = [await migration.flip(preference) for preference in flips]
+            faults = await migration.end()
+        finally:
+            await migration.stop()
     print_table(moves, count, len(migration.published), faults)
     if any(faults):
         raise SystemExit("the promise was broken")

@@ -6,7 +6,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from redis import Redis
 
 from tests.support.gateway import Gateway, gateway
 from tests.support.redis import RedisServer
@@ -28,9 +27,7 @@ def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
 @pytest.fixture
 def redis_url(valkey: RedisServer) -> str:
     """The address of a Valkey that holds nothing."""
-    with Redis(port=valkey.port) as client:
-        client.flushall()
-    return valkey.url
+    return valkey.empty()
 
 
 @pytest.fixture

@@ -12,6 +12,15 @@ Rules:
 from realtime.cli.interrupts import ending_at_once
 
 with ending_at_once():  # loading takes a moment, in which somebody may change their mind: no traceback
+    from typer.main import get_command
+
     from realtime.cli.commands import app
 
-__all__ = ["app"]
+__all__ = ["app", "run"]
+
+
+def run() -> None:
+    """Run the command that was asked for; what comes before it ends at once too."""
+    with ending_at_once():
+        command = get_command(app)
+    command()

@@ -30,7 +30,7 @@ async def house(
 ) -> AsyncIterator[House]:
     with Redis(port=valkey.port) as client:
         client.flushall()
-    async with open_house(tmp_path_factory.mktemp("house"), valkey.url, overrides) as running:
+    async with open_house(tmp_path_factory.mktemp("house"), valkey.empty(), overrides) as running:
         yield running
 
 

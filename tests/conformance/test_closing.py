@@ -17,15 +17,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.conformance.ways import Way
-    from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 @pytest_asyncio.fixture(loop_scope="module")
-async def closing(valkey: RedisServer, tmp_path: Path) -> AsyncIterator[House]:
+async def closing(redis_url: str, tmp_path: Path) -> AsyncIterator[House]:
     """A house of one's own: what was closed stays closed."""
-    async with open_house(tmp_path, valkey.url, {"LONG_POLL__HOLD": "30s"}) as running:
+    async with open_house(tmp_path, redis_url, {"LONG_POLL__HOLD": "30s"}) as running:
         yield running
 
 

@@ -45,7 +45,7 @@ async def service(valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory)
         "SSE__HEARTBEAT": f"{HEARTBEAT_S * 1000:.0f}ms",
         "LONG_POLL__HOLD": "500ms",
     }
-    async with gateway(tmp_path_factory.mktemp("behind"), valkey.url, settings) as running:
+    async with gateway(tmp_path_factory.mktemp("behind"), valkey.empty(), settings) as running:
         yield running
 
 

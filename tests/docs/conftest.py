@@ -58,5 +58,5 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @pytest.fixture
 def shell(demo: Demo, valkey: RedisServer, tmp_path: Path) -> Shell:
-    addresses = {"http://127.0.0.1:8000": demo.url, "redis://127.0.0.1:6379/0": valkey.url}
+    addresses = {"http://127.0.0.1:8000": demo.url, "redis://127.0.0.1:6379/0": valkey.empty()}
     return Shell(tmp_path, demo.environ, addresses)

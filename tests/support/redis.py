@@ -10,6 +10,7 @@ from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
 
+from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
@@ -78,6 +79,12 @@ class RedisServer:
                 return bool(await client.ping())
             except (RedisError, OSError):
                 return False
+
+    def empty(self) -> str:
+        """Let it hold nothing, whatever tests before left there; return its address."""
+        with SyncRedis(port=self.port) as client:
+            client.flushall()
+        return self.url
 
     def pause(self) -> None:
         self._signal(signal.SIGSTOP)
