@@ -45,8 +45,9 @@ check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(DEV) ## measure the gateway on this machine and print one table
+bench: $(DEV) ## measure the gateway on this machine: what things cost, and a migration of 5,000 clients
 	@$(BIN)/python -m bench $(ARGS)
+	@$(BIN)/python -m bench.migration
 
 format: $(DEV) ## put the code into shape, and repair what ruff can repair
 	@$(BIN)/ruff check --fix-only

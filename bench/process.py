@@ -45,13 +45,15 @@ class Server:
         return float(self.process.memory_info().rss) / 1024
 
 
-def raise_file_limit() -> None:
-    """Let this process and its children hold enough connections, or say why not."""
+def raise_file_limit() -> int:
+    """Let this process and its children hold enough connections, or say why not; return how many files they may."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if wanted < WANTED_FILES:
         print(f"note: the system allows {hard} open files (ulimit -Hn); {WANTED_FILES} are wanted")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted), hard))
+    allowed = max(soft, wanted)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
 
 
 def pin_load() -> None:
@@ -62,12 +64,13 @@ def pin_load() -> None:
 
 
 @asynccontextmanager
-async def gapless() -> AsyncIterator[Server]:
-    """Run one gateway on one core, and its Valkey beside the load."""
+async def gapless(overrides: Mapping[str, str] | None = None) -> AsyncIterator[Server]:
+    """Run one gateway on one core, and its Valkey beside the load; settings without GAPLESS_ may be overridden."""
     with tempfile.TemporaryDirectory(prefix="gapless-bench-") as directory:
         valkey = Embedded()
         url = await valkey.start(Path(directory))
         environment = {"DATA_DIR": directory, "AUTH__SECRET": SECRET, "REDIS__URL": url, "LOG__LEVEL": "warning"}
+        environment.update(overrides or {})
         port = _free_port()
         command = [str(Path(sys.executable).with_name("gapless")), "serve", "--port", str(port)]
         try:
