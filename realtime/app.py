@@ -109,7 +109,7 @@ class Service:
         self.quart = Quart("realtime", static_folder=None)
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
-        self._hub = Hub(wheel, Meter(metrics))
+        self._hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
         self._follower = _follower(settings, Log(self._redis, _history_limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
         self._drain = Drain(self._hub, self.live)
@@ -273,4 +273,4 @@ def _history_limits(settings: Settings) -> HistoryLimits:
 
 def _follower(settings: Settings, log: Log, redis_url: str, hub: Hub) -> Follower:
     window = Window(settings.history.window_events, settings.history.window_bytes)
-    return Follower(log, window, lambda: connect(redis_url, _BLOCKED_READ_S, 1), hub)
+    return Follower(log, window, lambda: connect(redis_url, _BLOCKED_READ_S, 1), hub, settings.delivery.join)

@@ -99,6 +99,10 @@ class Control:
         self.hub.extended(entries)
         self.hub.meter.forget_latencies()
 
+    async def settled(self) -> None:
+        """Wait until the console's streams have it too."""
+        await self.hub.settled()
+
     def restarted(self, base: Cursor) -> None:
         """Read all state anew: something may have been missed."""
         for refresh in self._refreshes:

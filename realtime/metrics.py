@@ -96,6 +96,7 @@ class Metrics:
         self.written = self._counter("written_bytes", "Bytes of the bodies of transports' answers", "transport")
         self.truncations = self._counter("truncations", "Cursors that could not be resumed", "cause")
         self.resumes = self._counter("resumes", "Cursors that were resumed", "source")
+        self.stalls = self._counter("stalls", "Clients that were closed because they took nothing", "transport")
         self.delivery = self._lengths(
             "delivery_latency_seconds", "From an event's append to the write to a client", _SECONDS, "transport"
         )

@@ -39,6 +39,9 @@ class Sink(Protocol):
     def extended(self, entries: Sequence[Entry]) -> None:
         """Hear that entries were added to the window."""
 
+    async def settled(self) -> None:
+        """Wait until what was added has been dealt with."""
+
     def restarted(self, base: Cursor) -> None:
         """Hear that the window began anew at `base`: what an earlier position still has to see need not be in it."""
 
@@ -46,13 +49,17 @@ class Sink(Protocol):
 class Follower:
     """The window's keeper."""
 
-    def __init__(self, log: Log, window: Window, connect: Callable[[], Redis], sink: Sink) -> None:
-        """Follow `log` into `window`, on connections made by `connect`, that wait longer than a blocked read."""
+    def __init__(self, log: Log, window: Window, connect: Callable[[], Redis], sink: Sink, join_ms: int = 0) -> None:
+        """Follow `log` into `window`, on connections made by `connect`, that wait longer than a blocked read.
+
+        What comes within `join_ms` after entries were taken is taken together: the busier the log, the less is a tick.
+        """
         self.log = log
         self.window = window
         self.filled = False
         self._sink = sink
         self._connect = connect
+        self._join_s = join_ms / 1000
         self._wanted = asyncio.Event()
         self._refill = True
         self._away: set[str] = set()
@@ -127,16 +134,23 @@ class Follower:
 
     async def _follow(self, connection: Redis) -> None:
         while True:
-            await self.read_on(connection, _BLOCK_MS)
+            taken = await self.read_on(connection, _BLOCK_MS)
             self._answered("follow")
+            if taken and self._join_s:
+                await asyncio.sleep(self._join_s)
 
-    async def read_on(self, connection: Redis, block_ms: int | None) -> None:
-        """Take what the log has after our position, waiting up to `block_ms` for it; fill the window first when due."""
+    async def read_on(self, connection: Redis, block_ms: int | None) -> bool:
+        """Take what the log has after our position, waiting up to `block_ms` for it; fill the window first when due.
+
+        Tell whether there was something.
+        """
         if self._refill:
             await self._fill()
         links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
         if links and not self._refill:
             self._take(links)
+            await self._sink.settled()
+        return bool(links)
 
     async def _touch(self, _: Redis) -> None:
         while True:

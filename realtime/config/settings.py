@@ -111,6 +111,13 @@ class HistorySettings(Section):
     idempotency: Annotated[Milliseconds, lasting("1s")] = 24 * HOUR
 
 
+class DeliverySettings(Section):
+    """How events are handed to the clients that are connected."""
+
+    join: Annotated[Milliseconds, lasting("0s", "1s")] = 5
+    stalled: Annotated[Milliseconds, lasting("1s", "1h")] = 60 * SECOND
+
+
 class SseSettings(Section):
     """The timing of SSE streams."""
 
@@ -180,6 +187,7 @@ class Settings(Section):
     redis: RedisSettings = RedisSettings()
     auth: AuthSettings = AuthSettings()
     history: HistorySettings = HistorySettings()
+    delivery: DeliverySettings = DeliverySettings()
     sse: SseSettings = SseSettings()
     long_poll: LongPollSettings = LongPollSettings()
     polling: PollingSettings = PollingSettings()

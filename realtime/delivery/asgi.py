@@ -28,7 +28,7 @@ _LINGER_S = 2.0
 class ASGIExchange:
     """One answer of an ASGI application."""
 
-    __slots__ = ("_counted", "_ended", "_gone", "_rest", "_send", "_waiting", "begun", "listener")
+    __slots__ = ("_aborted", "_counted", "_ended", "_gone", "_rest", "_send", "_waiting", "_watch", "begun", "listener")
 
     def __init__(self, send: Send, counted: Callable[[int], None] | None = None) -> None:
         """Write through an ASGI ``send``; `counted` is told the answer's status."""
@@ -38,13 +38,27 @@ class ASGIExchange:
         self._rest: asyncio.Task[None] | None = None
         self._waiting: list[Message] = []
         self._gone = False
+        self._aborted = False
         self._ended = False
+        self._watch: asyncio.Task[None] | None = None
         self.begun = False
 
     @property
     def writable(self) -> bool:
         """Whether the server took everything so far."""
         return self._rest is None
+
+    @property
+    def unsent(self) -> int:
+        """Nothing that ASGI tells of."""
+        return 0
+
+    def abort(self) -> None:
+        """Wait for the client no longer: the server closes what is not complete."""
+        self._gone = self._aborted = True
+        for task in (self._rest, self._watch):
+            if task is not None:
+                task.cancel()
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the status and the header fields."""
@@ -64,10 +78,14 @@ class ASGIExchange:
 
     async def wait(self, receive: Receive) -> None:
         """Wait until the answer is complete or the client has gone; the listener is told, even if we are cancelled."""
+        self._watch = asyncio.current_task()
         try:
             complete = self._ended and self._rest is None
             while not complete and (await receive())["type"] != "http.disconnect":
                 pass
+        except asyncio.CancelledError:
+            if not self._aborted or self._watch is None or self._watch.uncancel():
+                raise
         finally:
             self._gone = True
             if self.listener is not None:

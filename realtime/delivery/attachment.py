@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from realtime.channel.event import Cursor, Entry
     from realtime.channel.reader import Part, Reader, Truncation
     from realtime.delivery.exchange import Exchange
+    from realtime.delivery.group import Group
     from realtime.delivery.hub import Hub
     from realtime.errors import GaplessError
     from transports.transport import Answer, Terms, Transport
@@ -125,11 +126,14 @@ class Attachment:
         "_farewell",
         "_hub",
         "_on_end",
+        "_patience_ms",
         "_rests_ms",
         "_stamp_ms",
         "_task",
         "_unsaid",
+        "_unsent",
         "exchange",
+        "group",
         "plan",
         "reader",
         "since_ms",
@@ -144,6 +148,8 @@ class Attachment:
         self.exchange = exchange
         self.plan = plan
         self.state = State.OPENING
+        self.group: Group | None = None
+        """Where it is at home while it is at the tail."""
         self._hub = hub
         self.since_ms = self._stamp_ms = now = hub.wheel.now_ms()
         """When it began, by the wheel's clock."""
@@ -154,6 +160,8 @@ class Attachment:
         self._ending = "lifetime" if plan.terms.stays_open else "answered"
         """Why it will end when its time is over."""
         self._events = self._bytes = 0
+        self._unsent = self._patience_ms = 0
+        """Of one that is stalled: what it had not taken, and until when it may take nothing more."""
         resting_ms = min(plan.min_interval_ms, int(plan.hold_ms * _RESTING_PART))
         self._rests_ms = 0 if plan.terms.stays_open else now + resting_ms
         """Until when nothing is written but what can't wait."""
@@ -175,7 +183,7 @@ class Attachment:
     @property
     def position(self) -> Cursor:
         """The cursor up to which everything visible has been written."""
-        return self._hub.position if self.state is State.LIVE else self.reader.cursor
+        return self._hub.position_of(self) if self.state is State.LIVE else self.reader.cursor
 
     def on_end(self, ended: Callable[[], None]) -> None:
         """Have somebody told when it ends, however it does."""
@@ -202,18 +210,11 @@ class Attachment:
             position = entries[limit - 1].id if len(entries) > limit else position
             self._answer(entries[:limit], position=position, more=len(entries) > limit)
             return
-        self._stamp_ms = self._hub.wheel.now_ms()
-        self.exchange.write(data)
+        self._put(data, len(entries))
         if not self.exchange.writable:
-            self._move(State.STALLED)
-            self.reader.cursor = position
+            self._stall(position)
         elif self.plan.min_interval_ms:
             self._rest(position)
-
-    def count(self, events: int, size: int) -> None:
-        """Remember, for its end, what it was given."""
-        self._events += events
-        self._bytes += size
 
     def restart(self) -> None:
         """Read on by oneself: the window began anew."""
@@ -294,6 +295,8 @@ class Attachment:
             return
         if self.state is State.OPENING:
             self._give_up(now_ms)
+        elif self.state is State.STALLED and self._patience_ms <= now_ms:
+            self._lose_patience()
         elif self._expires_ms <= now_ms and self._expires_ms < self._ends_ms:
             self._expire()
         elif self._ends_ms <= now_ms:
@@ -310,6 +313,8 @@ class Attachment:
         soonest = min(self._ends_ms, self._expires_ms, self._beats_at())
         if self.state is State.RESTING:
             soonest = min(soonest, self._rests_ms)
+        elif self.state is State.STALLED:
+            soonest = min(soonest, self._patience_ms)
         self._hub.wheel.arm(self, max(soonest, self._hub.wheel.now_ms() + 1))
 
     def _beats_at(self) -> int:
@@ -419,7 +424,7 @@ class Attachment:
         if self._farewell is not None:
             self.dismiss(self._farewell)
         elif not self.exchange.writable:
-            self._move(State.STALLED)
+            self._stall(self.reader.cursor)
         elif not part.more and part.entries and self.plan.min_interval_ms:
             self._rest(self.reader.cursor)
         elif not part.more and self.reader.is_at_tail:
@@ -454,7 +459,8 @@ class Attachment:
 
     def _put(self, data: bytes, events: int) -> None:
         self._stamp_ms = self._hub.wheel.now_ms()
-        self.count(events, len(data))
+        self._events += events
+        self._bytes += len(data)
         self.exchange.write(data)
 
     def _answer_truncated(self, truncation: Truncation) -> None:
@@ -484,7 +490,7 @@ class Attachment:
         answer = self.transport.answer(terms, delivery)
         if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
             answer = packed(answer, takes_gzip=self.plan.gzip)
-        self.count(len(entries), len(answer.body))
+        self._events += len(entries)
         self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
         self._hub.meter.attached(self.transport.name, AS_POLLING if self.transport.stays_open else ACCEPTED)
         self._send(answer, self._ending)
@@ -498,11 +504,11 @@ class Attachment:
         if self.state is not State.ENDED:
             answer = self.transport.refuse(error, self.plan.refusal)
             self._hub.meter.attached(self.transport.name, error.code)
-            self.count(0, len(answer.body))
             self._hub.meter.wrote(self.transport.name, len(answer.body))
             self._send(answer, error.code)
 
     def _send(self, answer: Answer, reason: str) -> None:
+        self._bytes += len(answer.body)
         self._end(reason)
         length = () if answer.status == _NOT_MODIFIED else ((b"content-length", b"%d" % len(answer.body)),)
         self.exchange.begin(answer.status, (*answer.headers, *length))
@@ -515,11 +521,29 @@ class Attachment:
             message = f"an attachment can't go from {self.state.name} to {state.name}"
             raise RuntimeError(message)
         if self.state is State.LIVE:
-            self.reader.cursor = self._hub.position
+            self.reader.cursor = self._hub.position_of(self)
             self._hub.release(self)
         self.state = state
         if state is State.LIVE:
             self._hub.adopt(self)
+
+    def _stall(self, cursor: Cursor) -> None:
+        """Leave the client alone until its connection has drained; then it reads on from a cursor."""
+        self._move(State.STALLED)
+        self.reader.cursor = cursor
+        self._unsent = self.exchange.unsent
+        self._patience_ms = self._hub.wheel.now_ms() + self._hub.patience_ms
+        self._arm()
+
+    def _lose_patience(self) -> None:
+        """Drop a client that has taken nothing for long; one that takes a little gets as long again."""
+        if self.exchange.unsent < self._unsent:
+            self._unsent = self.exchange.unsent
+            self._patience_ms = self._hub.wheel.now_ms() + self._hub.patience_ms
+        else:
+            self._hub.meter.stalled(self.transport.name)
+            self._end("stalled")
+            self.exchange.abort()
 
     def _rest(self, cursor: Cursor) -> None:
         """Leave the client alone for its interval; then it reads on from a cursor."""

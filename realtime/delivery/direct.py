@@ -98,6 +98,16 @@ class DirectExchange:
 
     # What the engine calls
 
+    @property
+    def unsent(self) -> int:
+        """Bytes in the connection's write buffer."""
+        return 0 if self.disconnected else self._lane.transport.get_write_buffer_size()
+
+    def abort(self) -> None:
+        """Drop the connection."""
+        if not self.disconnected:
+            self._lane.transport.abort()
+
     def begin(self, status: int, headers: Headers) -> None:
         """Prepare the head; it goes out with the first part of the body."""
         if self.counted is not None:

@@ -31,6 +31,10 @@ class Exchange(Protocol):
     def writable(self) -> bool:
         """Whether the connection takes more: its write buffer is below the high-water mark."""
 
+    @property
+    def unsent(self) -> int:
+        """Bytes that were handed over and the connection has not taken; 0 where the server does not tell."""
+
     def begin(self, status: int, headers: Headers) -> None:
         """Send the status line and the header fields."""
 
@@ -39,3 +43,6 @@ class Exchange(Protocol):
 
     def end(self, data: bytes = b"") -> None:
         """Send the last part of the body, which may be empty."""
+
+    def abort(self) -> None:
+        """Drop the connection with what it has not taken, as far as the server lets us."""

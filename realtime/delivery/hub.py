@@ -8,130 +8,120 @@ Who sees more than that is found from the events, through an index of scopes, ne
 
 from __future__ import annotations
 
+import asyncio
 import time
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from operator import attrgetter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-import structlog
-
-from realtime.channel.event import BROADCAST, ORIGIN, Cursor, Entry, Interest
-from realtime.channel.reader import BATCH_BYTES
-from realtime.delivery.attachment import encode
+from realtime.channel.event import ORIGIN, Cursor
+from realtime.delivery.group import Group, share
 from realtime.delivery.meter import Meter
+from realtime.delivery.sweep import Sweep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from realtime.channel.event import Entry, Interest
     from realtime.delivery.attachment import Attachment
+    from realtime.delivery.sweep import Own
     from realtime.delivery.wheel import Wheel
-    from transports.transport import Transport
-
-_ID = attrgetter("id")
-_COMMON = frozenset({BROADCAST})
-_log = structlog.get_logger("gapless.delivery")
 
 
-@dataclass(slots=True)
-class Group:
-    """Attachments that share a transport, and what all of them see."""
-
-    transport: Transport
-    common: Interest
-    members: set[Attachment] = field(default_factory=set)
-    events: int = 0
-    """What was written to all members, for streams: whoever comes and goes counts what came between."""
-    size: int = 0
-
-    def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
-        """Make one write of entries; answers that do not stay open are made one by one instead."""
-        if not self.transport.stays_open or not entries:
-            return b""
-        return self.transport.join([encode(self.transport, entry) for entry in entries], position)
+PATIENCE_MS: Final = 60_000
 
 
 class Hub:
     """Who is attached, and who of them is at the tail."""
 
-    def __init__(self, wheel: Wheel, meter: Meter | None = None) -> None:
-        """Begin with nobody; what is delivered is counted by `meter`."""
+    def __init__(self, wheel: Wheel, meter: Meter | None = None, patience_ms: int = PATIENCE_MS) -> None:
+        """Begin with nobody; what is delivered is counted by `meter`. Who takes nothing for `patience_ms` is closed."""
         self.wheel = wheel
+        self.patience_ms = patience_ms
         self.meter = meter or Meter()
         self.position: Cursor = ORIGIN
+        """Up to where everyone at the tail has been served, but for those whom a sweep has left to serve."""
         self.attachments: set[Attachment] = set()
         self._groups: dict[tuple[str, Interest], Group] = {}
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
+        self._sweep: Sweep | None = None
+        self._slices: Iterator[None] = iter(())
+        self._seconds = 0.0
+        self._settled: asyncio.Future[None] | None = None
         self.is_closed = False
 
     # The follower calls these.
 
     def extended(self, entries: Sequence[Entry]) -> None:
-        """Deliver the entries of one tick, in one write for each attachment, or several when they are large."""
-        begun = time.perf_counter()
-        for part in _parts(entries):
-            own = self._own(part)
-            for group in list(self._groups.values()):
-                self._sweep(group, [entry for entry in part if group.common.sees(entry)], own, part[-1].id)
-            self.position = part[-1].id
-        self.meter.ticked(time.perf_counter() - begun)
+        """Begin to deliver the entries of one tick; a small one is delivered at once, the rest of a large one later."""
+        while self._sweep is not None:
+            self._advance()
+        self._sweep = Sweep(entries, self.position, self._groups.values(), self._own(entries), self.meter)
+        self._slices = self._sweep.slices()
+        self._seconds = 0.0
+        self.position = entries[-1].id
+        self._go_on()
 
-    def _sweep(
-        self,
-        group: Group,
-        common: list[Entry],
-        own: Mapping[Attachment, Sequence[Entry]],
-        position: Cursor,
-    ) -> None:
-        """Deliver to one group what all of it sees, and to some of its members what only they see."""
-        shared = group.join(common, position)
-        joined: dict[tuple[Cursor, ...], bytes] = {}
-        members = list(group.members) if common else [one for one in own if one in group.members]
-        events, size = len(common) * len(members), len(shared) * len(members)
-        if group.transport.stays_open:
-            group.events += len(common)
-            group.size += len(shared)
-        for attachment in members:
-            seen, data = common, shared
-            if attachment in own:
-                seen = _merge(common, own[attachment])
-                ids = _ids(seen)
-                if ids not in joined:
-                    joined[ids] = group.join(seen, position)
-                data = joined[ids]
-                events += len(seen) - len(common)
-                size += len(data) - len(shared)
-                if group.transport.stays_open:
-                    attachment.count(len(seen) - len(common), len(data) - len(shared))
-            try:
-                attachment.deliver(seen, data, position)
-            except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
-                _log.exception("delivery failed", transport=group.transport.name)
-                attachment.closed()
-        if events and group.transport.stays_open:  # other answers count themselves: they may be cut, or put off
-            self.meter.delivered(group.transport.name, events, size)
-        if events:
-            self.meter.arrived(group.transport.name, position.ms, len(members))
+    async def settled(self) -> None:
+        """Wait until a tick is delivered to everyone whom it concerns."""
+        if self._sweep is not None:
+            self._settled = asyncio.get_running_loop().create_future()
+            await self._settled
 
     def restarted(self, base: Cursor) -> None:
         """Let everyone at the tail read on by themselves: the window began anew at `base`."""
         live = [attachment for group in self._groups.values() for attachment in group.members]
         for attachment in live:
             attachment.restart()
+        self._end_sweep()
         self.position = base
+
+    def _go_on(self) -> None:
+        self._advance()
+        if self._sweep is not None:
+            asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _advance(self) -> None:
+        """Deliver one slice."""
+        if self._sweep is None:
+            return
+        begun = time.perf_counter()
+        goes_on = next(self._slices, _DONE) is not _DONE
+        self._seconds += time.perf_counter() - begun
+        if not goes_on:
+            self.meter.ticked(self._seconds)
+            self._end_sweep()
+
+    def _end_sweep(self) -> None:
+        self._sweep = None
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_result(None)
+        self._settled = None
+
+    def _own(self, entries: Iterable[Entry]) -> dict[Group | None, Own]:
+        """Find who sees entries of a tick by an exact scope."""
+        found: dict[Group | None, Own] = {}
+        for entry in entries:
+            for attachment in self._scopes.get((entry.channel, entry.scope), ()):
+                if attachment.reader.interest.passes(entry):
+                    found.setdefault(attachment.group, {}).setdefault(attachment, []).append(entry)
+        return found
 
     # Attachments call these.
 
+    def position_of(self, attachment: Attachment) -> Cursor:
+        """Return where an attachment at the tail stands."""
+        sweep = self._sweep
+        return sweep.since if sweep is not None and attachment in sweep.left else self.position
+
     def adopt(self, attachment: Attachment) -> None:
         """Take over an attachment that is at the tail."""
-        common, own = _share(attachment.reader.interest)
+        common, own = share(attachment.reader.interest)
         key = (attachment.transport.name, common)
         group = self._groups.get(key)
         if group is None:
             group = self._groups[key] = Group(attachment.transport, common)
         group.members.add(attachment)
-        attachment.count(-group.events, -group.size)
+        attachment.group = group
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
         if attachment.plan.replaceable:
@@ -142,11 +132,13 @@ class Hub:
 
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
-        common, own = _share(attachment.reader.interest)
+        common, own = share(attachment.reader.interest)
         key = (attachment.transport.name, common)
         group = self._groups[key]
+        attachment.group = None
         group.members.discard(attachment)
-        attachment.count(group.events, group.size)
+        if self._sweep is not None:
+            self._sweep.left.discard(attachment)
         if not group.members:
             del self._groups[key]
         for scope in own:
@@ -163,39 +155,5 @@ class Hub:
         for attachment in list(self.attachments):
             attachment.close("gateway-closed")
 
-    def _own(self, entries: Iterable[Entry]) -> dict[Attachment, list[Entry]]:
-        """Find who sees entries of a tick by an exact scope."""
-        found: dict[Attachment, list[Entry]] = {}
-        for entry in entries:
-            for attachment in self._scopes.get((entry.channel, entry.scope), ()):
-                if attachment.reader.interest.passes(entry):
-                    found.setdefault(attachment, []).append(entry)
-        return found
 
-
-@lru_cache(maxsize=65536)
-def _share(interest: Interest) -> tuple[Interest, tuple[tuple[str, str], ...]]:
-    """Split an interest into what its group sees alike, and the exact scopes that are found from the events."""
-    own = tuple((interest.channel, scope) for scope in interest.scopes if scope != BROADCAST)
-    return replace(interest, scopes=interest.scopes & _COMMON), own
-
-
-def _parts(entries: Sequence[Entry]) -> Iterator[Sequence[Entry]]:
-    """Cut a tick where a joined write would pass its bound."""
-    begin, size = 0, 0
-    for at, entry in enumerate(entries):
-        size += entry.size
-        if size > BATCH_BYTES and at > begin:
-            yield entries[begin:at]
-            begin, size = at, entry.size
-    yield entries[begin:]
-
-
-def _merge(common: Sequence[Entry], own: Sequence[Entry]) -> list[Entry]:
-    """Put two runs into one order; what is in both (a topic by name and by pattern) is one event."""
-    return sorted({entry.id: entry for entry in (*common, *own)}.values(), key=_ID)
-
-
-def _ids(entries: Sequence[Entry]) -> tuple[Cursor, ...]:
-    """Name a run of entries: those who see the same ones in a tick share one buffer."""
-    return tuple([entry.id for entry in entries])
+_DONE = object()

@@ -53,6 +53,11 @@ class Meter:
         if self._metrics is not None:
             self._metrics.carried(transport).latency.note(latency_ms / 1000, clients)
 
+    def stalled(self, transport: str) -> None:
+        """Count a client that was closed because it took nothing."""
+        if self._metrics is not None:
+            self._metrics.stalls.labels(transport).inc()
+
     def ticked(self, seconds: float) -> None:
         """Note how long it took to deliver a tick."""
         if self._metrics is not None:

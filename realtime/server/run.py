@@ -17,7 +17,7 @@ from realtime.config import Live
 from realtime.embedded import Embedded
 from realtime.fleet import Member
 from realtime.metrics import Share, bury
-from realtime.server import address, producing, stopping, worker
+from realtime.server import address, files, producing, stopping, worker
 from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
 from realtime.server.notify import READY, notify
@@ -47,6 +47,7 @@ def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False
         settings = settings.model_copy(update={"server": settings.server.model_copy(update={"drain": 0})})
     started_by = os.getppid()
     logs.configure(settings)
+    files.raise_limit(settings)
     ending = stopping.Ending()
     stopping.run(
         _whole(settings, reloading, ending, announce, demo=demo),

@@ -32,6 +32,9 @@ class Sink:
     def extended(self, entries: Sequence[Entry]) -> None:
         self.ticks.append([entry.id for entry in entries])
 
+    async def settled(self) -> None:
+        pass
+
     def restarted(self, base: Cursor) -> None:
         self.restarts.append(base)
 

@@ -108,6 +108,9 @@ class Gateway:
         ids = {entry.id for entry in entries}
         self._know([event for event in self.history.events if event.id in ids])
 
+    async def settled(self) -> None:
+        """Deliver nothing, so all is delivered."""
+
     def restarted(self, base: Cursor) -> None:
         """Hear that the window began anew."""
         assert base != ORIGIN

@@ -44,6 +44,8 @@ class MemoryExchange:
         self.headers: dict[bytes, bytes] = {}
         self.writes: list[bytes] = []
         self.ended = False
+        self.unsent = 0
+        self.aborted = False
 
     @property
     def body(self) -> bytes:
@@ -62,6 +64,9 @@ class MemoryExchange:
     def end(self, data: bytes = b"") -> None:
         self.write(data)
         self.ended = True
+
+    def abort(self) -> None:
+        self.aborted = True
 
     def drain(self) -> None:
         """Be writable again."""

@@ -238,3 +238,16 @@ async def test_an_exchange_without_a_listener_ends_too(server: Server) -> None:
     await until_writable(exchange)
     await exchange.wait(server.receive)
     assert server.body == b"nothing here"
+
+
+async def test_one_that_is_dropped_while_the_server_makes_us_wait_ends_its_request(
+    server: Server, exchange: ASGIExchange, ear: Ear
+) -> None:
+    server.room.clear()
+    exchange.begin(200, HEADERS)
+    exchange.write(b"never taken")
+    waiting = asyncio.create_task(exchange.wait(server.receive))
+    await until(server.said.empty)
+    exchange.abort()
+    await waiting
+    assert (ear.heard, server.taken) == (["closed"], [])

@@ -11,7 +11,7 @@ import pytest
 from realtime.channel.event import Cursor
 from realtime.delivery.attachment import Attachment, State, control
 from tests.delivery.lines import Lines, data, lines, said
-from tests.delivery.room import AT_ONCE, BEGIN, MS, STREAM, WAITING, MemoryExchange, Room, entries, entry
+from tests.delivery.room import AT_ONCE, BEGIN, MS, STREAM, WAITING, HandWheel, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until
 from transports.long_poll import LongPoll
 from transports.polling import Polling
@@ -290,6 +290,29 @@ async def test_a_heartbeat_of_a_client_that_is_behind_says_no_more_than_it_has_g
     attachment, exchange = reading(room)
     attachment.due(room.hub.wheel.now_ms() + 15_100)
     assert lines(exchange.body)[-1]["data"] == {"cursor": str(Cursor(MS + 1, 1))}
+
+
+async def test_a_stalled_stream_that_takes_nothing_is_dropped_in_time(room: Room) -> None:
+    room.hub.patience_ms = 100
+    attachment, exchange = stalled(room)
+    exchange.unsent = 1000
+    await until(lambda: attachment.state is State.ENDED)
+    assert (exchange.aborted, exchange.ended) == (True, False), "and nothing more is written to it"
+
+
+async def test_a_stalled_stream_that_takes_a_little_gets_as_long_again() -> None:
+    wheel = HandWheel()
+    room = Room(wheel=wheel)
+    room.hub.patience_ms = 10_000
+    exchange = MemoryExchange()
+    exchange.writable, exchange.unsent = False, 1000
+    attachment, _ = room.attach(Lines(), exchange=exchange)
+    assert attachment.state is State.STALLED
+    exchange.unsent = 999
+    wheel.turn(15_000)
+    assert attachment.state is State.STALLED
+    wheel.turn(10_000)
+    assert (attachment.state, exchange.aborted) == (State.ENDED, True)
 
 
 async def test_a_stalled_stream_gets_no_heartbeats(room: Room) -> None:

@@ -400,7 +400,7 @@ async def test_a_feed_that_is_lost_is_said_and_one_that_is_back_too(
         window = await context.__aenter__()
         page = await window.console(token)
     await expect(page.locator("[data-live=lost]")).to_be_visible()
-    await expect(page.get_by_role("alert")).to_contain_text("live feed is lost")
+    await expect(page.get_by_role("alert").filter(has_text="live feed is lost")).to_be_visible()
     async with gateway(tmp_path, redis_url, port=int(url.rpartition(":")[2])):
         await expect(page.locator("[data-live=live]")).to_be_visible()
         await expect(page.locator("#feed-lost")).to_be_hidden()

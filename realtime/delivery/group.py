@@ -1,0 +1,44 @@
+"""Groups: attachments of one transport, filter and pattern list, with one buffer for what all of them see."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from realtime.channel.event import BROADCAST, Interest
+from realtime.delivery.attachment import encode
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.channel.event import Cursor, Entry
+    from realtime.delivery.attachment import Attachment
+    from transports.transport import Transport
+
+_COMMON = frozenset({BROADCAST})
+
+
+class Group:
+    """Attachments that share a transport, and what all of them see."""
+
+    __slots__ = ("common", "members", "transport")
+
+    def __init__(self, transport: Transport, common: Interest) -> None:
+        """Begin without members."""
+        self.transport = transport
+        self.common = common
+        self.members: set[Attachment] = set()
+
+    def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
+        """Make one write of entries; answers that do not stay open are made one by one instead."""
+        if not self.transport.stays_open or not entries:
+            return b""
+        return self.transport.join([encode(self.transport, entry) for entry in entries], position)
+
+
+@lru_cache(maxsize=65536)
+def share(interest: Interest) -> tuple[Interest, tuple[tuple[str, str], ...]]:
+    """Split an interest into what its group sees alike, and the exact scopes that are found from the events."""
+    own = tuple((interest.channel, scope) for scope in interest.scopes if scope != BROADCAST)
+    return replace(interest, scopes=interest.scopes & _COMMON), own
