@@ -53,6 +53,7 @@ class Gauges:
     def read(self) -> None:
         """Set all gauges to what is so now."""
         metrics, parts = self._metrics, self._parts
+        metrics.settle()
         metrics.build.labels(version("gapless")).set(1)
         metrics.workers.set(1)
         metrics.ready.set(parts.is_ready)

@@ -63,11 +63,32 @@ class Lengths(Histogram):
         self._buckets[place].inc(times)
 
 
+class Tally:
+    """A count of this process, cheap enough for every request; `settle` puts it into its metric."""
+
+    __slots__ = ("_counter", "_pending")
+
+    def __init__(self, counter: Counter) -> None:
+        """Count for one series of a metric."""
+        self._counter = counter
+        self._pending = 0
+
+    def add(self, number: int = 1) -> None:
+        """Count so many more."""
+        self._pending += number
+
+    def settle(self) -> None:
+        """Let the metric have what was counted since the last time."""
+        if self._pending:
+            pending, self._pending = self._pending, 0
+            self._counter.inc(pending)
+
+
 class Carried(NamedTuple):
     """What one transport carried: looked up once, for this is counted in every tick."""
 
-    deliveries: Counter
-    written: Counter
+    deliveries: Tally
+    written: Tally
     latency: Lengths
 
 
@@ -87,6 +108,9 @@ class Metrics:
         self._clients()
         self._state()
         self._carried: dict[str, Carried] = {}
+        self._attached: dict[tuple[str, str], Tally] = {}
+        self._answered: dict[tuple[str, str, int], Tally] = {}
+        self._tallies: list[Tally] = []
 
     def _delivery(self) -> None:
         self.attaches = self._counter(
@@ -167,13 +191,35 @@ class Metrics:
         """Return what counts for one transport."""
         carried = self._carried.get(transport)
         if carried is None:
-            parts = self.deliveries.labels(transport), self.written.labels(transport), self.delivery.labels(transport)
-            carried = self._carried[transport] = Carried(*parts)
+            deliveries, written = self.deliveries.labels(transport), self.written.labels(transport)
+            latency = self.delivery.labels(transport)
+            carried = self._carried[transport] = Carried(self._tally(deliveries), self._tally(written), latency)
         return carried
+
+    def attached(self, transport: str, outcome: str) -> None:
+        """Count a request to attach, by what came of it."""
+        tally = self._attached.get((transport, outcome))
+        if tally is None:
+            tally = self._attached[transport, outcome] = self._tally(self.attaches.labels(transport, outcome))
+        tally.add()
 
     def answered(self, method: str, route: str | None, status: int) -> None:
         """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
-        self.http.labels(method if method in _METHODS else OTHER, route or OTHER, status).inc()
+        key = (method if method in _METHODS else OTHER, route or OTHER, status)
+        tally = self._answered.get(key)
+        if tally is None:
+            tally = self._answered[key] = self._tally(self.http.labels(*key))
+        tally.add()
+
+    def _tally(self, counter: Counter) -> Tally:
+        tally = Tally(counter)
+        self._tallies.append(tally)
+        return tally
+
+    def settle(self) -> None:
+        """Put what was counted beside the metrics into them: before they are told, and once a second for the others."""
+        for tally in self._tallies:
+            tally.settle()
 
     def limit_hit(self, kind: str) -> None:
         """Count a request that met a limit; `kind` is one of our own words."""
@@ -190,6 +236,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Write the metrics of the whole gateway in Prometheus's text format."""
+        self.settle()
         if self._folder is None:
             return generate_latest(self._registry)
         registry = CollectorRegistry()

@@ -38,13 +38,13 @@ class Meter:
         self.deliveries[transport] += events
         if self._metrics is not None:
             carried = self._metrics.carried(transport)
-            carried.deliveries.inc(events)
-            carried.written.inc(size)
+            carried.deliveries.add(events)
+            carried.written.add(size)
 
     def wrote(self, transport: str, size: int) -> None:
         """Count bytes that were written without events."""
         if self._metrics is not None:
-            self._metrics.carried(transport).written.inc(size)
+            self._metrics.carried(transport).written.add(size)
 
     def arrived(self, transport: str, appended_ms: int, clients: int) -> None:
         """Note how long ago an event was appended (unix ms) that was written just now, to so many clients."""
@@ -66,7 +66,7 @@ class Meter:
     def attached(self, transport: str, outcome: str) -> None:
         """Count what came of a request to attach: a word of ours, or a problem's code."""
         if self._metrics is not None:
-            self._metrics.attaches.labels(transport, outcome).inc()
+            self._metrics.attached(transport, outcome)
 
     def resumed(self, source: str) -> None:
         """Count a cursor that was resumed, from the window or from the log."""
