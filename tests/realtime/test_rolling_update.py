@@ -70,7 +70,7 @@ def redis(valkey: RedisServer, redis_url: str) -> Iterator[Redis]:
 
 def libraries(redis: Redis) -> dict[str, str]:
     """Return the code of each library."""
-    listed: Any = redis.execute_command("FUNCTION", "LIST", "WITHCODE")
+    listed: Any = redis.function_list(withcode=True)
     tables = [one if isinstance(one, dict) else dict(zip(one[::2], one[1::2], strict=True)) for one in listed]
     return {table["library_name"]: table["library_code"] for table in tables}
 
