@@ -25,7 +25,7 @@ DEV := $(VENV)/.dev-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lock bench format clean runtime system
+.PHONY: help setup run test check lock bench docs format clean runtime system
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ check: $(DEV) ## lint, format, types, and who may import whom
 bench: $(DEV) ## measure the gateway on this machine: what things cost, and a migration of 5,000 clients
 	@$(BIN)/python -m bench $(ARGS)
 	@$(BIN)/python -m bench.migration
+
+docs: $(DEV) ## write docs/configuration.md from the settings and config.toml
+	@$(BIN)/python -m realtime.config.reference
 
 format: $(DEV) ## put the code into shape, and repair what ruff can repair
 	@$(BIN)/ruff check --fix-only

@@ -43,6 +43,7 @@ from realtime.gauges import Gauges, Parts
 from realtime.history import History
 from realtime.leases import Leases
 from realtime.limits import Limits
+from realtime.load import Load
 from realtime.metrics import Metrics
 from realtime.migration import Migration
 from realtime.moves import Moves
@@ -109,6 +110,7 @@ class Service:
         self.quart = Quart("realtime", static_folder=None)
         self._redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
         wheel = Wheel()
+        self.load = Load(wheel)
         self._hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
         self._follower = _follower(settings, Log(self._redis, _history_limits(settings)), redis_url, self._hub)
         self._running: list[asyncio.Task[None]] = []
@@ -127,7 +129,7 @@ class Service:
         self._leases = Leases(self._redis, self.member)
         vitals = Vitals(self.member, self._follower, self._hub, presence)
         self._fleet = Fleet(self._control, vitals, self.revisions, self._leases.renewal)
-        self._parts = Parts(self._follower, self._control, self.revisions, self._fleet, vitals, self._drain)
+        self._parts = Parts(self._follower, self._control, self.revisions, self._fleet, vitals, self._drain, self.load)
         self._gauges = Gauges(metrics, self._parts)
         self._control.on(PREVIEWED, self._preview)
         self._control.on(DRAINED, self._drained)
@@ -145,7 +147,7 @@ class Service:
 
     def _dispatcher(self, settings: Settings, moves: Moves, presence: Presence) -> Dispatcher:
         """Put together what serves the hot endpoints."""
-        planner = Planner(self.live, Serving(self._offers, moves), self.credentials, self._follower)
+        planner = Planner(self.live, Serving(self._offers, moves), self.credentials, self._follower, self.load)
         channel = Channel(self._follower, Replays(self._follower), self._hub, presence, self._migration)
         limits = Limits(settings, self._leases, self._control, self._hub, self.metrics)
         dispatcher = Dispatcher(
@@ -190,6 +192,7 @@ class Service:
             self._fleet,
         )
         self._running = [asyncio.create_task(part.run()) for part in parts]
+        self.load.begin()
         if not self._is_alone:
             self._running.append(asyncio.create_task(self._gauges.run()))
         if self.credentials.fetches_keys:

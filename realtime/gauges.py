@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from realtime.control import Control
     from realtime.drain import Drain
     from realtime.fleet import Fleet, Vitals
+    from realtime.load import Load
     from realtime.metrics import Metrics
     from realtime.revisions import Revisions
 
@@ -29,6 +30,7 @@ class Parts(NamedTuple):
     fleet: Fleet
     vitals: Vitals
     drain: Drain
+    load: Load
 
     @property
     def is_ready(self) -> bool:
@@ -58,6 +60,8 @@ class Gauges:
         metrics.workers.set(1)
         metrics.ready.set(parts.is_ready)
         metrics.redis_up.set(not parts.is_redis_away)
+        metrics.busy.set(parts.load.busy)
+        metrics.stretch.set(parts.load.factor)
         metrics.lag.set(parts.vitals.lag_ms / 1000)
         metrics.window_bytes.set(parts.follower.window.bytes)
         metrics.window_events.set(len(parts.follower.window))

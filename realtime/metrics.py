@@ -158,6 +158,8 @@ class Metrics:
         self.workers = self._gauge("workers", "Processes of this gateway that serve", "livesum")
         self.ready = self._gauge("ready", "Whether every worker takes clients", "livemin")
         self.connections = self._gauge("connections", "Clients that are connected", "livesum", "transport")
+        self.busy = self._gauge("busy_ratio", "The share of a core that the busiest worker uses", "livemax")
+        self.stretch = self._gauge("poll_stretch_ratio", "How many times their interval polls are apart", "livemax")
         self.lag = self._gauge(
             "follower_lag_seconds", "By how much the window is behind the newest event known of", "livemax"
         )

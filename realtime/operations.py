@@ -86,7 +86,8 @@ class Operations:
         member = parts.vitals.member
         samples = parts.fleet.samples()
         ours = [one for one in samples if one.gateway == member.gateway and one.worker != member.worker]
-        here = [parts.vitals.connections(), *(one.connections for one in ours)]
+        workers = {member.worker: parts.vitals.connections()} | {one.worker: one.connections for one in ours}
+        here = list(workers.values())
         others = [one.connections for one in samples if one.gateway != member.gateway]
         return {
             "gateway": member.gateway,
@@ -94,6 +95,7 @@ class Operations:
             "ready": parts.is_ready,
             "draining": parts.drain.has_begun,
             "connections": {"gateway": _summed(here), "fleet": _summed([*here, *others])},
+            "workers": {str(worker): connections for worker, connections in sorted(workers.items())},
             "gateways": len({member.gateway, *(sample.gateway for sample in samples)}),
             "follower": {
                 "lag_ms": parts.vitals.lag_ms,

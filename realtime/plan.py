@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from realtime.channel.event import Control, Cursor
     from realtime.channel.follower import Follower
     from realtime.config import Live
+    from realtime.load import Load
     from realtime.request import Request
     from realtime.serving import Served, Serving
     from transports.transport import Transport
@@ -40,12 +41,13 @@ _MUCH_LATER = 5
 class Planner:
     """Makes plans out of requests, the policy and the settings."""
 
-    def __init__(self, live: Live, serving: Serving, credentials: Credentials, follower: Follower) -> None:
+    def __init__(self, live: Live, serving: Serving, credentials: Credentials, follower: Follower, load: Load) -> None:
         """Plan by these."""
         self._live = live
         self._serving = serving
         self._credentials = credentials
         self._follower = follower
+        self._load = load
 
     def plan(
         self, transport: Transport, request: Request, credential: Credential, begin: Start, *, streams: bool = True
@@ -121,7 +123,7 @@ class Planner:
         interval_ms = parameters.get("interval_ms", settings.polling.interval)
         return Terms(
             retry_ms=_jittered(settings.sse.retry, 0.5),
-            next_poll_ms=interval_ms if public else _jittered(interval_ms, 0.1),
+            next_poll_ms=interval_ms if public else _jittered(self._load.stretched(interval_ms), 0.1),
             lifetime_ms=settings.sse.lifetime,
             stays_open=stays_open,
             public=public,

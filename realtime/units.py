@@ -37,7 +37,7 @@ def wrong(expected: str, nearest: str | None = None) -> PydanticCustomError:
     return PydanticCustomError("wrong_value", "expected {expected}", {"expected": expected, "nearest": nearest})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Unit:
     """A kind of quantity: how it is read, and how it is written in messages."""
 
@@ -105,18 +105,27 @@ SIZE: Final = Unit(
 COUNT: Final = Unit("a whole number, not negative", {"": 1}, 1, {})
 
 
-def between(unit: Unit, least: str, most: str) -> AfterValidator:
-    """Make a validator that refuses what is below `least` or above `most`, naming the limit."""
-    low, high = unit.parse(least), unit.parse(most)
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a quantity may be: it refuses what is below `low` or above `high`, naming the limit as it was written."""
 
-    def check(value: int) -> int:
-        if value < low:
-            raise wrong(f"at least {least}", _written(least))
-        if value > high:
-            raise wrong(f"at most {most}", _written(most))
+    least: str
+    most: str
+    low: int
+    high: int
+
+    def __call__(self, value: int) -> int:
+        """Return the quantity, if it is within the bounds."""
+        if value < self.low:
+            raise wrong(f"at least {self.least}", _written(self.least))
+        if value > self.high:
+            raise wrong(f"at most {self.most}", _written(self.most))
         return value
 
-    return AfterValidator(check)
+
+def between(unit: Unit, least: str, most: str) -> AfterValidator:
+    """Make a validator of bounds."""
+    return AfterValidator(Bounds(least, most, unit.parse(least), unit.parse(most)))
 
 
 def _written(limit: str) -> str:

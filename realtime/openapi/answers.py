@@ -205,6 +205,7 @@ class HealthDetails(Told):
     ready: bool
     draining: bool
     connections: Connected
+    workers: dict[str, dict[str, Count]]
     gateways: Count
     follower: FollowerHealth
     window: WindowHealth

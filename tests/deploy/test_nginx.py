@@ -344,6 +344,33 @@ async def test_only_the_api_is_passed_on(http: httpx2.AsyncClient, front: Nginx,
     assert line.upstream == "-"
 
 
+async def test_an_operator_signs_in_to_the_console_and_its_feed_is_live(
+    service: Gateway, http: httpx2.AsyncClient
+) -> None:
+    assert (await http.get("/admin")).status_code == 301, "to /admin/"
+    assert "Sign in" in (await http.get("/admin/sign-in")).text
+    signed_in = await http.post("/admin/sign-in", data={"token": service.token("olga", roles=("viewer",))})
+    assert signed_in.status_code == 303
+    given = signed_in.headers["set-cookie"]
+    assert "; Secure" in given
+    session = {"Cookie": given.partition(";")[0], "Sec-Fetch-Site": "same-origin"}
+    assert "olga" in (await http.get("/admin/", headers=session)).text
+    async with http.stream("GET", "/admin/events", headers={**session, **BROWSER}) as answer:
+        assert answer.status_code == 200
+        samples = Stream(answer)
+        while (await samples.next()).event != "gateway.sampled":
+            pass
+
+
+async def test_the_console_is_for_the_addresses_that_are_allowed(service: Gateway, tmp_path: Path) -> None:
+    elsewhere = {"allow 127.0.0.1;": "allow 192.0.2.1;"}
+    async with nginx(tmp_path, port(service), elsewhere) as running, running.client() as http:
+        for path in ("/admin/", "/admin/sign-in", "/admin/events"):
+            assert (await http.get(path)).status_code == 403
+        assert [line.upstream for line in await running.logged(3, '"GET /admin/')] == ["-"] * 3
+        assert (await http.get(POLL)).status_code == 200
+
+
 async def curl(front: Nginx, headers: Mapping[str, str], target: str, *options: str) -> asyncio.subprocess.Process:
     fields = (word for name, value in headers.items() for word in ("-H", f"{name}: {value}"))
     return await asyncio.create_subprocess_exec(

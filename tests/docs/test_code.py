@@ -6,8 +6,10 @@ import subprocess
 import tomllib
 from typing import TYPE_CHECKING, Any
 
+import httpx2
 import orjson
 import pytest
+import yaml
 from playwright.async_api import async_playwright
 
 from realtime.config import load
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 CHROMIUM = "/usr/bin/chromium"
 RUN = {"sh", "python", "php", "ruby"}
-READ = {"toml", "json", "js"}
+READ = {"toml", "json", "js", "yaml"}
 SHOWN = {"", "http", "mermaid", "text"}
 """What is no code: output, messages, drawings."""
 
@@ -61,6 +63,20 @@ def test_json_is_json() -> None:
             orjson.loads(block.code)
         except orjson.JSONDecodeError as error:
             pytest.fail(f"{block.place}: {error}")
+
+
+def test_the_probes_ask_what_there_is_and_the_pod_has_time_to_drain(demo: Demo) -> None:
+    (block,) = blocks("yaml")
+    spec = yaml.safe_load(block.code)["spec"]
+    settings = load(environ={})
+    assert spec["terminationGracePeriodSeconds"] * 1000 > 2 * settings.server.drain
+    (container,) = spec["containers"]
+    assert [port["containerPort"] for port in container["ports"]] == [settings.server.port]
+    probes = [container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "readiness", "liveness")]
+    assert [probe["path"] for probe in probes] == ["/readyz", "/readyz", "/livez"]
+    for probe in probes:
+        assert probe["port"] == settings.server.port
+        assert httpx2.get(demo.url + probe["path"], trust_env=False).status_code == 200
 
 
 @pytest.mark.parametrize("block", blocks("js"), ids=named)

@@ -62,6 +62,7 @@ async def test_viewers_and_admins_see_what_it_is_about(plain: Gateway, role: str
     assert int(seen["redis"]["version"].split(".")[0]) >= 7
     assert seen["connections"]["gateway"]["sse"] >= 1
     assert seen["connections"]["fleet"]["sse"] >= seen["connections"]["gateway"]["sse"]
+    assert seen["workers"] == {"1": seen["connections"]["gateway"]}
     assert seen["follower"]["lag_ms"] == 0
     assert seen["follower"]["away"] is False
     assert seen["window"]["events"] >= 1
