@@ -12,7 +12,7 @@ import pytest
 from tests.support.gateway import Stream, gateway
 from tests.support.proxy import proxy
 from tests.support.waiting import until
-from tests.wire.support import BROWSER, NEGOTIATE, POLL, SDK, STREAM, check_problem
+from tests.wire.support import BROWSER, EVENTS, NEGOTIATE, POLL, SDK, STREAM, check_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -224,15 +224,21 @@ async def test_a_gateway_that_is_full_says_so_and_still_answers_polls(
         await tabs.close_all()
 
 
-@pytest.mark.parametrize("what", ["publish", "negotiate"])
+RATED: dict[str, tuple[str, dict[str, object]]] = {
+    "publish": (EVENTS, {"event": "a.b", "scope": "broadcast", "data": 1}),
+    "negotiate": (NEGOTIATE, {}),
+    "report": (f"{EVENTS}/report", {"session": "s", "transport": "sse", "outcome": "connected"}),
+}
+
+
+@pytest.mark.parametrize("what", RATED)
 async def test_a_rate_is_429_with_the_time_to_wait_and_counts_over_gateways(
     tmp_path: Path, redis_url: str, what: str
 ) -> None:
     settings = {f"LIMITS__{what.upper()}_RATE": "3/hour"}
     async with gateway(tmp_path, redis_url, settings) as one, gateway(tmp_path, redis_url, settings) as other:
         headers = one.bearer("limited", roles=("publisher",))
-        path = NEGOTIATE if what == "negotiate" else "/api/v1/events"
-        body = {} if what == "negotiate" else {"event": "a.b", "scope": "broadcast", "data": 1}
+        path, body = RATED[what]
         for served in (one, other, one):
             assert (await served.http.post(path, json=body, headers=headers)).is_success
         check_problem(await other.http.post(path, json=body, headers=headers), 429, "rate-limited")
