@@ -197,6 +197,45 @@ async def test_while_redis_is_away_each_worker_counts_its_own(
         await tabs.close_all()
 
 
+async def test_what_ends_while_redis_is_away_is_given_back_when_it_answers_again(
+    tmp_path: Path, valkey: RedisServer, redis_url: str, tabs: Tabs
+) -> None:
+    async with proxy(valkey.port) as line, gateway(tmp_path, line.redis_url, TWO) as served:
+        for _ in range(2):
+            await established(await tabs.open(served))
+        line.refuses = True
+        line.cut()
+        await tabs.close_all()
+        await until(lambda: _is_empty(served))
+        line.refuses = False
+        await until(lambda: _is_streamed(served), patience_s=10)
+
+
+async def _is_empty(served: Gateway) -> bool:
+    """Tell whether nobody is connected; Redis is asked too, and what was to be told it by then was tried."""
+    answer = await served.http.get(f"{EVENTS}/health", headers=served.bearer("op", roles=("viewer",)))
+    health = answer.json()
+    assert not health["redis"]["reachable"]
+    return not health["connections"]["gateway"]
+
+
+async def test_who_has_no_room_at_an_address_replaces_no_stream_of_its_user(
+    tmp_path: Path, redis_url: str, tabs: Tabs
+) -> None:
+    settings = {"LIMITS__STREAMS_PER_USER": "1", "LIMITS__STREAMS_PER_ADDRESS": "1", "LIMITS__ON_LIMIT": "replace"}
+    async with gateway(tmp_path, redis_url, settings) as served:
+        first = await tabs.open(served, {**BROWSER, "X-Forwarded-For": "192.0.2.1"})
+        await established(first)
+        elsewhere = {"X-Forwarded-For": "192.0.2.2"}
+        async with served.stream({**BROWSER, **served.bearer("other"), **elsewhere}) as other:
+            await established(other)
+            answer = await served.http.get(STREAM, headers={**SDK, **served.bearer(), **elsewhere})
+            check_problem(answer, 429, "connection-limit")
+            await served.publish({"event": "still.open"})
+            assert (await first.envelope())["event"] == "still.open"
+        await tabs.close_all()
+
+
 async def test_an_address_has_its_limit_and_a_trusted_proxy_tells_it(
     tmp_path: Path, redis_url: str, tabs: Tabs
 ) -> None:
