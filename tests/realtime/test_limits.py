@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.gateway import Stream, gateway
+from tests.support.operator import Operator
 from tests.support.proxy import proxy
 from tests.support.waiting import until
 from tests.wire.support import BROWSER, EVENTS, NEGOTIATE, POLL, SDK, STREAM, check_problem
@@ -94,6 +95,26 @@ async def test_three_tabs_never_throw_each_other_out(tmp_path: Path, redis_url: 
             assert await served_as_polling(served)
         await served.publish({"event": "still.open"})
         assert (await first.envelope())["event"] == (await second.envelope())["event"] == "still.open"
+        await tabs.close_all()
+
+
+async def test_a_tab_that_is_served_as_polling_for_want_of_room_is_moved_by_no_change_but_that_of_its_decision(
+    tmp_path: Path, redis_url: str, tabs: Tabs
+) -> None:
+    async with gateway(tmp_path, redis_url, TWO) as served:
+        for _ in range(2):
+            await established(await tabs.open(served))
+        assert await served_as_polling(served)
+        operator = Operator.at(served)
+        policy = (await operator.get("/policy"))["policy"]
+        for preference, moves in (
+            (policy["preference"], {}),
+            (["long-poll", "sse", "polling"], {}),
+            (["polling"], {"sse": {"polling": 2}}),
+        ):
+            body = {"policy": {**policy, "preference": preference}}
+            preview = (await operator.call("POST", "/policy/preview", body)).json()
+            assert (preview["connections"], preview["moves"]) == (3, moves)
         await tabs.close_all()
 
 
