@@ -21,7 +21,11 @@ if TYPE_CHECKING:
     from realtime.revisions import Revision
 
 ADMIN = "/api/v1/admin"
-_TAG = re.compile(r'\s*(?:W/)?"(0|[1-9][0-9]{0,15})"\s*|\s*(0|[1-9][0-9]{0,15})\s*')
+_TAG = r'(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([0-9]+))'
+_TAGS = re.compile(rf"\s*{_TAG}(?:\s*,\s*{_TAG})*\s*")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,15}")
+_NEVER = -1
+"""A revision that there never is: what a tag names that is none of ours."""
 _MOST_REVISIONS = 200
 
 
@@ -68,9 +72,9 @@ class Api:
     async def put_policy(self) -> Response:
         """Replace the policy that was read."""
         operator = await self._writer()
-        expected = self._expected()
-        if expected is None:
+        if "if-match" not in asked().headers:
             raise PreconditionRequired("send If-Match with the ETag of the policy that you read")
+        expected = self._expected()
         wanted = await body(bodies.PolicyBody)
         return self._in_force(await self._desk.put(wanted.policy, operator, wanted.reason, expected))
 
@@ -126,16 +130,15 @@ class Api:
         return json(value, headers={"ETag": f'"{revision.number}"'})
 
     def _expected(self) -> int | None:
-        """Return the revision that `If-Match` names (RFC 9110 §13.1.1); `*` is whichever is in force."""
-        given = asked().headers.get("if-match")
-        if given is None:
-            return None
+        """Return the revision that `If-Match` names (RFC 9110 §13.1.1); `None`, as for `*`: whichever is in force."""
+        given = asked().header("if-match") if "if-match" in asked().headers else "*"
         if given.strip() == "*":
-            return self._desk.revisions.current.number
-        match = _TAG.fullmatch(given)
-        if match is None:
-            raise MalformedParameter('If-Match: one ETag of the policy is expected, such as "17"')
-        return int(match[1] or match[2])
+            return None
+        if not _TAGS.fullmatch(given):
+            raise MalformedParameter('If-Match: the ETag of the policy is expected, such as "17"')
+        numbers = [_numbered(quoted or bare) for quoted, bare in re.findall(_TAG, given)]
+        current = self._desk.revisions.current.number
+        return current if current in numbers else max(numbers)
 
     # Clients
 
@@ -186,3 +189,7 @@ class Api:
         operator = await self._writer()
         await self._desk.drain(name, operator)
         return json({"id": name, "draining": True}, 202)
+
+
+def _numbered(tag: str) -> int:
+    return int(tag) if _NUMBER.fullmatch(tag) else _NEVER

@@ -112,15 +112,16 @@ class Desk:
 
     # The policy
 
-    async def put(self, value: object, operator: Operator, reason: str, expected: int) -> Revision:
-        """Replace the policy.
+    async def put(self, value: object, operator: Operator, reason: str, expected: int | None) -> Revision:
+        """Replace the policy of revision `expected`, or whichever is in force.
 
         Raises:
             InvalidField: the document has a fault.
             PreconditionFailed: revision `expected` is in force no longer.
             LogUnavailable: Redis does not answer: perhaps it is in force.
         """
-        return self._said(await self.revisions.save(parse(value), operator.name, reason, expected))
+        document = parse(value)
+        return self._said(await self.revisions.edit(lambda _: document, operator.name, reason, expected))
 
     async def switch(
         self, name: str, operator: Operator, reason: str, *, enabled: bool, expected: int | None = None
@@ -144,8 +145,7 @@ class Desk:
 
     async def restore(self, number: int, operator: Operator, reason: str, expected: int | None = None) -> Revision:
         """Put an earlier revision in force again, as a new one; raises as `put` does, and NotFound."""
-        current = self.revisions.current.number if expected is None else expected
-        return self._said(await self.revisions.restore(number, operator.name, reason, current))
+        return self._said(await self.revisions.restore(number, operator.name, reason, expected))
 
     def switched(self, name: str, *, enabled: bool) -> Document:
         """Return the policy in force with a transport switched on or off, and put nothing in force.

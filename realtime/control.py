@@ -110,20 +110,22 @@ class Control:
         self.hub.restarted(base)
 
     def _hear(self, entry: Entry, *, is_history: bool) -> None:
+        is_new = self._handled is None or entry.id > self._handled
+        self._handled = entry.id if self._handled is None else max(entry.id, self._handled)
+        try:
+            self._act_on(entry, is_command=is_new and not is_history)
+        except Exception:  # noqa: BLE001 - what fails, or a newer gateway tells, must not keep us from hearing the next
+            _log.exception("control event failed", event_type=entry.event)
+
+    def _act_on(self, entry: Entry, *, is_command: bool) -> None:
         data: Data = msgspec.json.decode(b"{" + entry.stored)["data"]
         reader = self._readers.get(entry.event)
         if reader is not None:
             reader(entry.id, data)
-        is_new = self._handled is None or entry.id > self._handled
-        self._handled = entry.id if self._handled is None else max(entry.id, self._handled)
         handler = self._handlers.get(entry.event)
-        if handler is None or is_history or not is_new:
+        if handler is None or not is_command:
             return
-        try:
-            answer = handler(data)
-        except Exception:  # noqa: BLE001 - one command that fails must not keep the worker from hearing the next
-            _log.exception("control event failed", event_type=entry.event)
-            return
+        answer = handler(data)
         if "ask" in data:
             self._start(self._answer(str(data["ask"]), answer))
 

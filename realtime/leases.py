@@ -1,13 +1,15 @@
 """Leases of streams: how many a user or an address has open, counted over all gateways, in Redis.
 
-A crash releases what it held by itself (``leases.lua``). While Redis is away each worker counts its own.
+A crash releases what it held by itself (``leases.lua``). While Redis is away each worker counts its own, and what ends
+meanwhile is released when it answers again: a lease that it went on to hold would be a stream that its user lacks.
 """
 
 from __future__ import annotations
 
 import asyncio
 import secrets
-from collections import Counter
+from collections import Counter, deque
+from contextlib import suppress
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 ALIVE_MS: Final = 5_000
 """How long a worker counts as alive after it last said so."""
 _TOGETHER: Final = 500
+_MOST_UNTOLD: Final = 100_000
+_RETRY_S: Final = 0.5
 
 _log = structlog.get_logger("gapless.limits")
 
@@ -52,8 +56,10 @@ class Leases:
         self._redis = redis
         self._member = f"{member.gateway}.{member.worker}"
         self._held: Counter[str] = Counter()
-        self._released: list[Lease] = []
+        self._released: deque[Lease] = deque(maxlen=_MOST_UNTOLD)
+        """What Redis is still to be told of."""
         self._releasing: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     def renewal(self) -> Command:
         """Return the command that keeps all leases of this worker."""
@@ -96,16 +102,22 @@ class Leases:
         await asyncio.sleep(0)
         try:
             while self._released:
-                batch, self._released = self._released[:_TOGETHER], self._released[_TOGETHER:]
-                await self._tell(batch)
-        except LogUnavailable as error:  # what is not released is given back with the worker's life
-            _log.info("leases not released", count=len(self._released), reason=error.detail)
-            self._released.clear()
+                batch = [self._released.popleft() for _ in range(min(len(self._released), _TOGETHER))]
+                try:
+                    await self._tell(batch)
+                except LogUnavailable as error:
+                    self._released.extendleft(reversed(batch))
+                    if self._stopping.is_set():  # they are given back with the worker's life
+                        _log.info("leases not released", count=len(self._released), reason=error.detail)
+                        return
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(self._stopping.wait(), _RETRY_S)
         finally:
             self._releasing = None
 
     async def stop(self) -> None:
-        """Tell Redis of all that was let go."""
+        """Tell Redis of all that was let go, if it answers."""
+        self._stopping.set()
         if self._releasing is not None:
             await self._releasing
 
@@ -116,7 +128,7 @@ class Leases:
                 "FCALL", "gapless_leases_1_release", 1, key(f"streams {lease.holder}"), lease.stream, lease.token
             )
         try:
-            await pipe.execute()
+            await pipe.execute(raise_on_error=False)  # one that Redis does not know of is released
         except (RedisError, OSError, TimeoutError) as error:
             raise unavailable(error) from error
 

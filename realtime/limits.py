@@ -58,13 +58,16 @@ class Limits:
             raise AtCapacity("this gateway serves as many clients as it may: try again, or poll")
 
     def holders(self, credential: Credential, request: Request) -> list[tuple[str, int]]:
-        """Name whose streams are counted for a request, and how many each may have."""
+        """Name whose streams are counted for a request, and how many each may have.
+
+        A user comes last: only who has room at the address replaces a stream.
+        """
         identity, limits = credential.identity, self._settings
         found = []
-        if limits.streams_per_user and identity.sub is not None:
-            found.append((f"user {identity.channel} {identity.sub}", limits.streams_per_user))
         if limits.streams_per_address and request.peer:
             found.append((f"address {request.peer}", limits.streams_per_address))
+        if limits.streams_per_user and identity.sub is not None:
+            found.append((f"user {identity.channel} {identity.sub}", limits.streams_per_user))
         return found
 
     async def admit(self, attachment: Attachment, holders: list[tuple[str, int]]) -> bool:

@@ -78,7 +78,7 @@ class Migration:
 
     def _move(self, attachment: Attachment, decision: Decision | None) -> None:
         code = POLICY_CHANGED if decision else NO_TRANSPORT
-        told = first(decision, attachment.plan.among) if decision else ""
+        told = self._now(attachment.plan)
         attachment.plan = attachment.plan._replace(first=told)
         if not attachment.stays_open:
             notice = self._moves.notice(attachment.plan.session, decision, code)
@@ -101,10 +101,15 @@ class Migration:
             if connections % _SLICE == 0:
                 await asyncio.sleep(0)
             then = first(decide(policy, plan.context), plan.among)
-            if then != plan.first:
+            if then not in {plan.first, self._now(plan)}:
                 moves.setdefault(plan.first or _NOTHING, Counter())[then or _NOTHING] += 1
         moved = sum(sum(counts.values()) for counts in moves.values())
         return {"connections": connections, "moved": moved, "moves": {name: dict(moves[name]) for name in moves}}
+
+    def _now(self, plan: Plan) -> str:
+        """Return what is decided for a client now: who is served otherwise for want of room is not moved by it."""
+        decision = self._decision(plan.context)
+        return first(decision, plan.among) if decision else ""
 
     def _plans(self) -> Iterator[Plan]:
         for attachment in self._hub.attachments:

@@ -175,14 +175,15 @@ class Revisions:
                 return await self.save(change(self.document), by, reason, self.current.number)
         return await self.save(change(self.document), by, reason, self.current.number)
 
-    async def restore(self, number: int, by: str, reason: str, expected: int) -> Revision:
+    async def restore(self, number: int, by: str, reason: str, expected: int | None = None) -> Revision:
         """Make an earlier revision the next one.
 
         Raises:
             NotFound: there is no such revision.
-            GaplessError: what `save` raises.
+            GaplessError: what `edit` raises.
         """
-        return await self.save(await self.earlier(number), by, reason or f"restored revision {number}", expected)
+        document = await self.earlier(number)
+        return await self.edit(lambda _: document, by, reason or f"restored revision {number}", expected)
 
     async def earlier(self, number: int) -> Document:
         """Return the document of an earlier revision; 0 is the configuration's.

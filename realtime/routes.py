@@ -124,6 +124,7 @@ class Routes:
         credential = await self._credentials.authenticate_fresh(request)
         if credential.via == "anonymous":
             raise errors.CredentialRequired("a report comes with a ticket, the cookie or a token")
+        await self._rates.check("report", credential.identity, request)
         self._reports.take(credential, await body(Report))
         return nothing(202)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.waiting import until
 from tests.wire.support import TICKET, check_problem, unique
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ async def test_a_change_says_which_revision_it_changes(admin: Operator) -> None:
     policy = {**body["policy"], "move_within": f"{int(time.time() * 1000) % 100_000}ms"}
     answer = await admin.call("PUT", "/policy", {"policy": policy})
     check_problem(answer, 428, "precondition-required")
-    for malformed in ("", "seventeen", '"1', "1.5", '"1", "2"', "-1", '"99999999999999999999"', 'w/"1"'):
+    for malformed in ("", "seventeen", '"1', "1.5", '"1" "2"', "-1", '"a b"', 'w/"1"'):
         check_problem(await put(admin, policy, malformed), 400, "malformed-parameter")
     stale = await put(admin, policy, f'"{body["revision"] + 1}"')
     assert check_problem(stale, 412, "precondition-failed")["revision"] == body["revision"]
@@ -271,6 +272,20 @@ async def test_a_patch_heeds_the_revision_it_was_given(admin: Operator) -> None:
     assert answer.status_code == 200
 
 
+@pytest.mark.parametrize("tag", ['"never-ours"', '""', '"older", "x,y"', f'"{2**64}"'])
+async def test_a_tag_that_no_revision_has_is_one_that_is_in_force_no_longer(admin: Operator, tag: str) -> None:
+    body, _ = await read(admin)
+    policy = {"policy": body["policy"]}
+    problem = check_problem(await admin.call("PUT", "/policy", policy, if_match=tag), 412, "precondition-failed")
+    assert problem["revision"] == body["revision"]
+
+
+async def test_of_several_tags_one_must_be_of_what_is_in_force(admin: Operator) -> None:
+    body, tag = await read(admin)
+    answer = await admin.call("PUT", "/policy", {"policy": body["policy"]}, if_match=f'"older", W/{tag}, "7"')
+    assert answer.status_code == 200, answer.text
+
+
 # The history
 
 
@@ -332,6 +347,11 @@ async def test_an_admin_who_is_revoked_is_out(desk: Gateway, admin: Operator) ->
 
 
 async def test_the_fleet_is_told_worker_by_worker(desk: Gateway, admin: Operator, viewer: Operator) -> None:
+
+    async def told() -> bool:  # what a worker told as it began, it was not ready yet
+        return [one["ready"] for one in (await viewer.get("/gateways"))["gateways"]] == [True]
+
+    await until(told)
     (gateway,) = (await viewer.get("/gateways"))["gateways"]
     assert set(gateway) == {
         "id", "version", "started_at", "ready", "draining", "connections", "workers",

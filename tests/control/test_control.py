@@ -77,6 +77,22 @@ async def test_a_command_that_fails_does_not_keep_the_worker_from_the_next(redis
         await until(lambda: one.commands == [2])
 
 
+async def test_news_that_cannot_be_read_keeps_the_worker_from_nothing_else(redis_url: str) -> None:
+    """As in a rolling update: a newer gateway tells once a second what an older one can't read."""
+
+    def unreadable(_: object, data: dict[str, object]) -> None:
+        raise KeyError(data["of a later version"])
+
+    async with worker(redis_url) as one:
+        one.control.on_record("test.told", unreadable)
+        await one.control.say("test.told", {"of a later version": 1})
+        await one.command(1)
+        await until(lambda: one.commands == [1])
+        restart_window(one)
+        await one.command(2)
+        await until(lambda: one.commands == [1, 2])
+
+
 async def test_a_question_is_answered_by_all_as_soon_as_they_have(redis_url: str) -> None:
     async with AsyncExitStack() as stack:
         workers = [await stack.enter_async_context(worker(redis_url)) for _ in range(3)]

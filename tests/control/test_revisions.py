@@ -91,6 +91,17 @@ async def test_edits_of_many_at_once_are_all_made(redis_url: str, redis: Redis) 
         assert kept(redis) == [1, 2, 3, 4]
 
 
+async def test_a_restore_of_whatever_is_in_force_is_made_also_while_others_change_it(
+    redis_url: str, redis: Redis
+) -> None:
+    async with worker(redis_url) as one, worker(redis_url) as other:
+        await one.prefer("polling")
+        await other.has("polling")
+        back = [who.revisions.restore(0, "alice", f"by {number}") for number, who in enumerate((one, other, one))]
+        assert {revision.policy["preference"][0] for revision in await asyncio.gather(*back)} == {"sse"}
+        assert kept(redis) == [1, 2]
+
+
 async def test_an_edit_of_a_revision_that_is_in_force_no_longer_is_not_made(redis_url: str) -> None:
     async with worker(redis_url) as one:
         await one.prefer("polling")

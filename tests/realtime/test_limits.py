@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.gateway import Stream, gateway
+from tests.support.operator import Operator
 from tests.support.proxy import proxy
 from tests.support.waiting import until
-from tests.wire.support import BROWSER, NEGOTIATE, POLL, SDK, STREAM, check_problem
+from tests.wire.support import BROWSER, EVENTS, NEGOTIATE, POLL, SDK, STREAM, check_problem
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -94,6 +95,26 @@ async def test_three_tabs_never_throw_each_other_out(tmp_path: Path, redis_url: 
             assert await served_as_polling(served)
         await served.publish({"event": "still.open"})
         assert (await first.envelope())["event"] == (await second.envelope())["event"] == "still.open"
+        await tabs.close_all()
+
+
+async def test_a_tab_that_is_served_as_polling_for_want_of_room_is_moved_by_no_change_but_that_of_its_decision(
+    tmp_path: Path, redis_url: str, tabs: Tabs
+) -> None:
+    async with gateway(tmp_path, redis_url, TWO) as served:
+        for _ in range(2):
+            await established(await tabs.open(served))
+        assert await served_as_polling(served)
+        operator = Operator.at(served)
+        policy = (await operator.get("/policy"))["policy"]
+        for preference, moves in (
+            (policy["preference"], {}),
+            (["long-poll", "sse", "polling"], {}),
+            (["polling"], {"sse": {"polling": 2}}),
+        ):
+            body = {"policy": {**policy, "preference": preference}}
+            preview = (await operator.call("POST", "/policy/preview", body)).json()
+            assert (preview["connections"], preview["moves"]) == (3, moves)
         await tabs.close_all()
 
 
@@ -197,6 +218,45 @@ async def test_while_redis_is_away_each_worker_counts_its_own(
         await tabs.close_all()
 
 
+async def test_what_ends_while_redis_is_away_is_given_back_when_it_answers_again(
+    tmp_path: Path, valkey: RedisServer, redis_url: str, tabs: Tabs
+) -> None:
+    async with proxy(valkey.port) as line, gateway(tmp_path, line.redis_url, TWO) as served:
+        for _ in range(2):
+            await established(await tabs.open(served))
+        line.refuses = True
+        line.cut()
+        await tabs.close_all()
+        await until(lambda: _is_empty(served))
+        line.refuses = False
+        await until(lambda: _is_streamed(served), patience_s=10)
+
+
+async def _is_empty(served: Gateway) -> bool:
+    """Tell whether nobody is connected; Redis is asked too, and what was to be told it by then was tried."""
+    answer = await served.http.get(f"{EVENTS}/health", headers=served.bearer("op", roles=("viewer",)))
+    health = answer.json()
+    assert not health["redis"]["reachable"]
+    return not health["connections"]["gateway"]
+
+
+async def test_who_has_no_room_at_an_address_replaces_no_stream_of_its_user(
+    tmp_path: Path, redis_url: str, tabs: Tabs
+) -> None:
+    settings = {"LIMITS__STREAMS_PER_USER": "1", "LIMITS__STREAMS_PER_ADDRESS": "1", "LIMITS__ON_LIMIT": "replace"}
+    async with gateway(tmp_path, redis_url, settings) as served:
+        first = await tabs.open(served, {**BROWSER, "X-Forwarded-For": "192.0.2.1"})
+        await established(first)
+        elsewhere = {"X-Forwarded-For": "192.0.2.2"}
+        async with served.stream({**BROWSER, **served.bearer("other"), **elsewhere}) as other:
+            await established(other)
+            answer = await served.http.get(STREAM, headers={**SDK, **served.bearer(), **elsewhere})
+            check_problem(answer, 429, "connection-limit")
+            await served.publish({"event": "still.open"})
+            assert (await first.envelope())["event"] == "still.open"
+        await tabs.close_all()
+
+
 async def test_an_address_has_its_limit_and_a_trusted_proxy_tells_it(
     tmp_path: Path, redis_url: str, tabs: Tabs
 ) -> None:
@@ -224,15 +284,21 @@ async def test_a_gateway_that_is_full_says_so_and_still_answers_polls(
         await tabs.close_all()
 
 
-@pytest.mark.parametrize("what", ["publish", "negotiate"])
+RATED: dict[str, tuple[str, dict[str, object]]] = {
+    "publish": (EVENTS, {"event": "a.b", "scope": "broadcast", "data": 1}),
+    "negotiate": (NEGOTIATE, {}),
+    "report": (f"{EVENTS}/report", {"session": "s", "transport": "sse", "outcome": "connected"}),
+}
+
+
+@pytest.mark.parametrize("what", RATED)
 async def test_a_rate_is_429_with_the_time_to_wait_and_counts_over_gateways(
     tmp_path: Path, redis_url: str, what: str
 ) -> None:
     settings = {f"LIMITS__{what.upper()}_RATE": "3/hour"}
     async with gateway(tmp_path, redis_url, settings) as one, gateway(tmp_path, redis_url, settings) as other:
         headers = one.bearer("limited", roles=("publisher",))
-        path = NEGOTIATE if what == "negotiate" else "/api/v1/events"
-        body = {} if what == "negotiate" else {"event": "a.b", "scope": "broadcast", "data": 1}
+        path, body = RATED[what]
         for served in (one, other, one):
             assert (await served.http.post(path, json=body, headers=headers)).is_success
         check_problem(await other.http.post(path, json=body, headers=headers), 429, "rate-limited")
