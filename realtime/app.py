@@ -56,6 +56,7 @@ from realtime.openapi.service import OPERATIONS
 from realtime.operations import Instruments, Operations
 from realtime.peer import Proxies
 from realtime.plan import Planner
+from realtime.polls import Polls
 from realtime.presence import Presence
 from realtime.publish import Publisher
 from realtime.rates import Rates
@@ -64,6 +65,7 @@ from realtime.revisions import Revisions
 from realtime.revocations import Revocations
 from realtime.routes import Routes
 from realtime.serving import Serving
+from realtime.standing import Standings
 from realtime.telemetry import report_errors, spans
 
 if TYPE_CHECKING:
@@ -116,6 +118,7 @@ class Service:
         self._running: list[asyncio.Task[None]] = []
         self._drain = Drain(self._hub, self.live)
         presence = Presence()
+        self._standings = Standings()
         self._offers = Offers(settings)
         self._control = Control(self._redis, lambda: connect(redis_url, _BLOCKED_READ_S, 1), wheel)
         self._feed = Feed(self._control, self.sessions, self._offers.transports["sse"], settings)
@@ -141,6 +144,7 @@ class Service:
         cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
         self.asgi = Front(dispatcher, self.quart, cors, proxies, metrics, self._tracer)
         self.taker = Taker(dispatcher, proxies)
+        self._offers.on_change(self._standings.forget)
         self.live.on_change(self._offers.recatalogue)
         self.live.on_change(self.credentials.take)
         self.live.on_change(lambda changed: cors.allow(changed.cors.origins))
@@ -152,7 +156,8 @@ class Service:
         limits = Limits(settings, self._leases, self._control, self._hub, self.metrics)
         dispatcher = Dispatcher(
             self._offers.transports,
-            Attacher(self.credentials, planner, limits, channel),
+            Attacher(self._standings, self.credentials, planner, limits, channel),
+            Polls(self._standings, planner, channel, moves.farewell, self.metrics),
             Publisher(Appends(self._follower.log), settings.history.max_event_bytes, self.metrics),
             self.credentials,
             self._rates,
@@ -225,6 +230,7 @@ class Service:
         return self.live.take(found)
 
     def _end_revoked(self) -> None:
+        self._standings.forget()
         end_revoked(self._hub, self._revocations)
         self._feed.end_revoked(self._revocations)
 

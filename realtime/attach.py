@@ -15,9 +15,10 @@ from realtime.channel.reader import Reader, Start
 from realtime.delivery.attachment import Attachment
 from realtime.errors import Draining, GaplessError, LogUnavailable
 from realtime.parameters import is_public, start, visible
+from transports.transport import with_length
 
 if TYPE_CHECKING:
-    from realtime.auth import Credential, Credentials
+    from realtime.auth import Credentials
     from realtime.channel.follower import Follower
     from realtime.channel.reader import Replays
     from realtime.delivery.exchange import Exchange
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from realtime.plan import Planner
     from realtime.presence import Presence
     from realtime.request import Request
+    from realtime.standing import Standing, Standings
     from transports.transport import Answer, Transport
 
 
@@ -43,8 +45,11 @@ class Channel(NamedTuple):
 class Attacher:
     """Makes attachments out of requests."""
 
-    def __init__(self, credentials: Credentials, planner: Planner, limits: Limits, channel: Channel) -> None:
+    def __init__(
+        self, standings: Standings, credentials: Credentials, planner: Planner, limits: Limits, channel: Channel
+    ) -> None:
         """Attach to one channel whoever is known, as planned, within limits."""
+        self._standings = standings
         self._credentials = credentials
         self._planner = planner
         self._limits = limits
@@ -54,34 +59,29 @@ class Attacher:
     def attach(self, transport: Transport, request: Request, exchange: Exchange) -> None:
         """Serve a request on an exchange, from here on until its end; refusals are written to it too."""
         try:
-            credential = self._credential(request)
-            attachment = self._attachment(transport, request, credential, exchange)
-            holders = self._limits.holders(credential, request) if attachment.stays_open else []
+            standing = self._standings.get(request.key) or self._found_out(transport, request)
+            attachment = self._attachment(standing, request, exchange)
+            holders = self._limits.holders(standing.credential, request) if attachment.stays_open else []
         except GaplessError as error:
             self._refuse(transport, request, exchange, error)
             return
         if holders:
-            task = asyncio.get_running_loop().create_task(
-                self._admit(transport, request, credential, attachment, holders)
-            )
+            task = asyncio.get_running_loop().create_task(self._admit(standing, request, attachment, holders))
             self._admitting.add(task)
             task.add_done_callback(self._admitting.discard)
         else:
             self._start(attachment)
 
     async def _admit(
-        self,
-        transport: Transport,
-        request: Request,
-        credential: Credential,
-        attachment: Attachment,
-        holders: list[tuple[str, int]],
+        self, standing: Standing, request: Request, attachment: Attachment, holders: list[tuple[str, int]]
     ) -> None:
         """Start a stream if its user and address may have one more, else serve its client without one."""
-        exchange = attachment.exchange
+        transport, exchange = standing.transport, attachment.exchange
         try:
             if not await self._limits.admit(attachment, holders) and not attachment.is_over:
-                attachment = self._attachment(transport, request, credential, exchange, streams=False)
+                credential, seen = standing.credential, standing.seen
+                standing = self._planner.standing(transport, request, credential, seen, streams=False)
+                attachment = self._attachment(standing, request, exchange)
         except GaplessError as error:
             if not attachment.is_over:
                 self._refuse(transport, request, exchange, error)
@@ -100,29 +100,32 @@ class Attacher:
         self._channel.hub.meter.attached(transport.name, error.code)
         write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
 
-    def _credential(self, request: Request) -> Credential:
-        return self._credentials.anonymous() if is_public(request) else self._credentials.authenticate(request)
+    def _found_out(self, transport: Transport, request: Request) -> Standing:
+        """Find out who asks, for what, and how that is served; remember it for the next time where there may be one."""
+        public = is_public(request)
+        credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
+        self._check_open()
+        seen = visible(credential.identity, request.query.get("scopes"), request.query.get("events"))
+        start(request, transport.resumes_by)  # what is malformed is said before what is not offered
+        standing = self._planner.standing(transport, request, credential, seen)
+        if request.key and standing.until_ms and not standing.served.stays_open:
+            self._standings.keep(request.key, standing)
+        return standing
 
-    def _attachment(
-        self,
-        transport: Transport,
-        request: Request,
-        credential: Credential,
-        exchange: Exchange,
-        *,
-        streams: bool = True,
-    ) -> Attachment:
-        follower, replays, hub, presence, _ = self._channel
-        if hub.is_closed:
+    def _check_open(self) -> None:
+        if self._channel.hub.is_closed:
             raise Draining("this gateway is going away: try again", headers={"Connection": "close"})
-        if not follower.filled:
+        if not self._channel.follower.filled:
             raise LogUnavailable("this gateway has not read the log yet: try again")
-        query = request.query
-        seen = visible(credential.identity, query.get("scopes"), query.get("events"))
+
+    def _attachment(self, standing: Standing, request: Request, exchange: Exchange) -> Attachment:
+        follower, replays, hub, presence, _ = self._channel
+        transport, seen = standing.transport, standing.seen
+        self._check_open()
         begin = start(request, transport.resumes_by)
         if begin == Start() and is_public(request):
             begin = Start(follower.window.newest(seen))
-        plan = self._planner.plan(transport, request, credential, begin, streams=streams)
+        plan = self._planner.plan(standing, request, begin)
         if plan.hold_ms:
             self._limits.check_capacity()
         if plan.terms.stays_open:
@@ -134,5 +137,6 @@ class Attacher:
 
 def write(exchange: Exchange, answer: Answer) -> None:
     """Write a whole answer."""
-    exchange.begin(answer.status, (*answer.headers, (b"content-length", b"%d" % len(answer.body))))
+    answer = with_length(answer)
+    exchange.begin(answer.status, answer.headers)
     exchange.end(answer.body)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from realtime.delivery.exchange import Exchange
     from realtime.metrics import Metrics
     from realtime.peer import Proxies
+    from realtime.polls import Polls
     from realtime.publish import Publisher
     from realtime.rates import Rates
     from realtime.request import Request
@@ -55,6 +56,7 @@ class Dispatcher:
         self,
         transports: Mapping[str, Transport],
         attacher: Attacher,
+        polls: Polls,
         publisher: Publisher,
         credentials: Credentials,
         rates: Rates,
@@ -65,6 +67,7 @@ class Dispatcher:
         self._feeds: dict[str, Feed] = {}
         self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         """The hot endpoints that are got."""
+        self.polls = polls
         self._metrics = metrics
         self.methods: Mapping[str, str] = {**dict.fromkeys(self.paths, "GET"), EVENTS: "POST"}
         """The hot endpoints: the one method that each takes."""
@@ -151,15 +154,14 @@ class Taker:
     def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
         """Serve them by the dispatcher."""
         self.paths = dispatcher.paths
+        self.answer = dispatcher.polls.answer
         self._dispatcher = dispatcher
         self._proxies = proxies
 
-    def take(self, request: Request, exchange: DirectExchange, scope: Scope) -> bool:
+    def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request, unless it is not plain."""
-        if self._proxies.speak_for(scope):
-            self._proxies.apply(scope)
-            request = request._replace(peer=scope["client"][0], scheme=scope["scheme"])
-        return self._dispatcher.take(request, exchange)
+        peer, scheme = self._proxies.heard(request.peer, request.scheme, request.headers)
+        return self._dispatcher.take(request._replace(peer=peer, scheme=scheme), exchange)
 
 
 class Front:

@@ -84,6 +84,26 @@ class Tally:
             self._counter.inc(pending)
 
 
+class Polled:
+    """Polls of one transport that were answered at once: counted here, and settled with all that each counts in."""
+
+    __slots__ = ("_tallies", "answers", "events", "written")
+
+    def __init__(self, answers: Sequence[Tally], carried: Carried) -> None:
+        """Count for the series that count answers, events and bytes."""
+        self._tallies = (answers, carried)
+        self.answers = self.events = self.written = 0
+
+    def settle(self) -> None:
+        """Let the metrics have what was counted since the last time."""
+        answers, carried = self._tallies
+        for tally in answers:
+            tally.add(self.answers)
+        carried.deliveries.add(self.events)
+        carried.written.add(self.written)
+        self.answers = self.events = self.written = 0
+
+
 class Carried(NamedTuple):
     """What one transport carried: looked up once, for this is counted in every tick."""
 
@@ -108,9 +128,8 @@ class Metrics:
         self._clients()
         self._state()
         self._carried: dict[str, Carried] = {}
-        self._attached: dict[tuple[str, str], Tally] = {}
-        self._answered: dict[tuple[str, str, int], Tally] = {}
-        self._tallies: list[Tally] = []
+        self._polled: dict[str, Polled] = {}
+        self._tallies: dict[tuple[object, ...], Tally] = {}
 
     def _delivery(self) -> None:
         self.attaches = self._counter(
@@ -193,34 +212,46 @@ class Metrics:
         """Return what counts for one transport."""
         carried = self._carried.get(transport)
         if carried is None:
-            deliveries, written = self.deliveries.labels(transport), self.written.labels(transport)
-            latency = self.delivery.labels(transport)
-            carried = self._carried[transport] = Carried(self._tally(deliveries), self._tally(written), latency)
+            parts = self._of(self.deliveries, transport), self._of(self.written, transport)
+            carried = self._carried[transport] = Carried(*parts, self.delivery.labels(transport))
         return carried
 
     def attached(self, transport: str, outcome: str) -> None:
         """Count a request to attach, by what came of it."""
-        tally = self._attached.get((transport, outcome))
-        if tally is None:
-            tally = self._attached[transport, outcome] = self._tally(self.attaches.labels(transport, outcome))
-        tally.add()
+        self._of(self.attaches, transport, outcome).add()
+
+    def resumed(self, source: str) -> None:
+        """Count a cursor that was read on from the window, or the log."""
+        self._of(self.resumes, source).add()
 
     def answered(self, method: str, route: str | None, status: int) -> None:
         """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
-        key = (method if method in _METHODS else OTHER, route or OTHER, status)
-        tally = self._answered.get(key)
-        if tally is None:
-            tally = self._answered[key] = self._tally(self.http.labels(*key))
-        tally.add()
+        self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add()
 
-    def _tally(self, counter: Counter) -> Tally:
-        tally = Tally(counter)
-        self._tallies.append(tally)
+    def polled(self, transport: str, route: str) -> Polled:
+        """Return what counts the polls that are answered at once."""
+        polled = self._polled.get(transport)
+        if polled is None:
+            answers = (
+                self._of(self.attaches, transport, ACCEPTED),
+                self._of(self.resumes, "window"),
+                self._of(self.http, "GET", route, 200),
+            )
+            polled = self._polled[transport] = Polled(answers, self.carried(transport))
+        return polled
+
+    def _of(self, counter: Counter, *labels: str | int) -> Tally:
+        """Return what counts for one series of a metric."""
+        tally = self._tallies.get((counter, *labels))
+        if tally is None:
+            tally = self._tallies[counter, *labels] = Tally(counter.labels(*labels))
         return tally
 
     def settle(self) -> None:
         """Put what was counted beside the metrics into them: before they are told, and once a second for the others."""
-        for tally in self._tallies:
+        for polled in self._polled.values():
+            polled.settle()
+        for tally in self._tallies.values():
             tally.settle()
 
     def limit_hit(self, kind: str) -> None:

@@ -13,11 +13,12 @@ from ipaddress import ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, MutableMapping
+    from collections.abc import Iterator, Mapping, MutableMapping
 
     from realtime.config import ServerSettings
 
 _PROTOCOLS = frozenset({"http", "https"})
+_X_PROTO = "x-forwarded-proto"
 
 
 class Proxies:
@@ -26,28 +27,33 @@ class Proxies:
     def __init__(self, settings: ServerSettings) -> None:
         """Take them from the configuration."""
         self._networks = [ip_network(one) for one in settings.trusted_proxies]
-        self._field = settings.forwarded.encode()
+        self._field: str = settings.forwarded
         self._is_trusted = lru_cache(maxsize=4096)(self._lies_within)
 
-    def speak_for(self, scope: MutableMapping[str, Any]) -> bool:
-        """Tell whether the peer of an ASGI scope is believed."""
-        client = scope.get("client")
-        return bool(self._networks) and client is not None and self._is_trusted(client[0])
+    def heard(self, peer: str, scheme: str, headers: Mapping[str, str]) -> tuple[str, str]:
+        """Return the client's address and scheme, as a trusted peer tells them in header fields (names lower case)."""
+        if not (self._networks and peer and self._is_trusted(peer)):
+            return peer, scheme
+        told = headers.get(self._field)
+        proto = self._proto(headers)
+        return peer if told is None else self._client(peer, told), proto if proto in _PROTOCOLS else scheme
 
     def apply(self, scope: MutableMapping[str, Any]) -> None:
         """Put the client's address and scheme into an ASGI scope, where a trusted proxy tells them."""
-        if not self.speak_for(scope):
+        client = scope.get("client")
+        if client is None or not self._networks or not self._is_trusted(client[0]):
             return
-        client = scope["client"]
-        values = [value.decode("latin-1") for name, value in scope["headers"] if name == self._field]
-        if values:
-            scope["client"] = (self._client(client[0], ",".join(values)), 0)
-        scheme = self._scheme(scope, ",".join(values))
-        if scheme in _PROTOCOLS:
-            scope["scheme"] = scheme
+        headers: dict[str, str] = {}
+        for raw_name, raw_value in scope["headers"]:
+            name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+            if name in {self._field, _X_PROTO}:
+                headers[name] = f"{headers[name]},{value}" if name in headers else value
+        peer, scope["scheme"] = self.heard(client[0], scope["scheme"], headers)
+        if self._field in headers:
+            scope["client"] = (peer, 0)
 
     def _client(self, peer: str, text: str) -> str:
-        hops = _forwarded(text, "for") if self._field == b"forwarded" else (one.strip() for one in text.split(","))
+        hops = _forwarded(text, "for") if self._field == "forwarded" else (one.strip() for one in text.split(","))
         for hop in reversed(list(hops)):
             address = _address(hop)
             if address is None:
@@ -57,13 +63,12 @@ class Proxies:
                 break
         return peer
 
-    def _scheme(self, scope: MutableMapping[str, Any], text: str) -> str:
+    def _proto(self, headers: Mapping[str, str]) -> str:
         """Return what the nearest proxy says of the scheme."""
-        if self._field == b"forwarded":
-            told = list(_forwarded(text, "proto"))
+        if self._field == "forwarded":
+            told = list(_forwarded(headers.get(self._field, ""), "proto"))
         else:
-            told = [value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-proto"]
-            told = ",".join(told).split(",")
+            told = headers.get(_X_PROTO, "").split(",")
         return told[-1].strip().lower() if told else ""
 
     def _lies_within(self, text: str) -> bool:

@@ -15,13 +15,15 @@ from realtime.compression import takes_gzip
 from realtime.delivery.attachment import NO_TICKET, Plan, control
 from realtime.errors import GaplessError
 from realtime.parameters import is_public, start, whole_number
+from realtime.presence import known_as
+from realtime.standing import FOR_GOOD, Standing
 from transports.transport import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from realtime.auth import Credential, Credentials, Identity
-    from realtime.channel.event import Control, Cursor
+    from realtime.channel.event import Control, Cursor, Interest
     from realtime.channel.follower import Follower
     from realtime.config import Live
     from realtime.load import Load
@@ -34,6 +36,8 @@ _MOST_EVENTS = 1_000
 _LONGEST_MS = LARGEST - 1
 _EARLY_MS = 60_000
 _NOTHING: tuple[Control, ...] = ()
+_STEPS = 32
+_STEP = 0.2 / (_STEPS - 1)
 _MUCH_LATER = 5
 """Who is sent away because the service can't serve comes back this many times later than after a lost stream."""
 
@@ -49,10 +53,10 @@ class Planner:
         self._follower = follower
         self._load = load
 
-    def plan(
-        self, transport: Transport, request: Request, credential: Credential, begin: Start, *, streams: bool = True
-    ) -> Plan:
-        """Plan the answer to a request that wants to begin at a position; without `streams`, none stays open.
+    def standing(
+        self, transport: Transport, request: Request, credential: Credential, seen: Interest, *, streams: bool = True
+    ) -> Standing:
+        """Find out how requests of this kind are served; without `streams`, no answer stays open.
 
         Raises:
             MalformedParameter: a parameter is not of its grammar.
@@ -60,28 +64,46 @@ class Planner:
             TransportNotOffered: the policy offers others.
         """
         served = self._serving.of(transport, request, credential, streams=streams)
+        limit, session = request.query.get("limit"), _session(credential)
+        return Standing(
+            transport=transport,
+            credential=credential,
+            seen=seen,
+            served=served,
+            session=session,
+            name=known_as(session, transport.name, credential.identity.sub),
+            limit=_LIMIT if limit is None else whole_number("limit", limit, 1, _MOST_EVENTS),
+            hold_ms=_hold(transport, request, served),
+            is_public=not transport.stays_open and is_public(request),
+            gzip=takes_gzip(request.header("accept-encoding")),
+            until_ms=_until(credential, served),
+            expires_ms=_expires(credential),
+        )
+
+    def plan(self, standing: Standing, request: Request, begin: Start) -> Plan:
+        """Plan the answer to a request that wants to begin at a position."""
+        transport, credential, served = standing.transport, standing.credential, standing.served
         parameters = served.parameters
-        terms = self._terms(transport, request, begin, parameters, stays_open=served.stays_open)
-        hold_ms = self._hold(transport, request, terms, parameters)
+        terms = self._terms(standing, request, begin)
+        hold_ms = standing.hold_ms
+        if terms.stays_open:
+            hold_ms = int(terms.lifetime_ms * random.uniform(0.8, 1))
         wait_ms = parameters.get("hold_ms", terms.next_poll_ms)
-        by_ticket = credential.via == "query"
-        once = by_ticket and not terms.stays_open
-        limit = request.query.get("limit")
         plan = Plan(
-            session=_session(credential, by_ticket=by_ticket, stays_open=served.stays_open),
+            session=standing.session or (uuid4().hex if terms.stays_open else ""),
             terms=terms,
-            replaceable=once,
+            replaceable=standing.renews,
             hold_ms=hold_ms,
             heartbeat_ms=parameters.get("heartbeat_ms", 0),
             min_interval_ms=parameters.get("min_interval_ms", 0),
-            limit=_LIMIT if limit is None else whole_number("limit", limit, 1, _MOST_EVENTS),
+            limit=standing.limit,
             refusal=self.refusal(transport, request),
-            renew=self._renewal(credential, wait_ms, served) if once and not terms.public else NO_TICKET,
+            renew=partial(self._renew, credential, wait_ms, served) if standing.renews else NO_TICKET,
             context=served.context,
             among=served.among,
             first=served.first,
             jti=credential.identity.jti,
-            gzip=takes_gzip(request.header("accept-encoding")),
+            gzip=standing.gzip,
         )
         if terms.public or (begin == Start() and not terms.stays_open):
             return plan  # who asks for the tail only comes back at once, and is told then
@@ -93,6 +115,11 @@ class Planner:
             else:
                 notices += _notices(credential.identity, wait_ms)
         return plan._replace(expires_in_ms=expires_in_ms, notices=notices)
+
+    def next_poll(self, parameters: Mapping[str, int], *, public: bool = False) -> int:
+        """Return when who polls is to come again, in ms: the same for all who share an answer."""
+        interval_ms = parameters.get("interval_ms", self._live.settings.polling.interval)
+        return interval_ms if public else int(self._load.stretched(interval_ms) * _step())
 
     def refusal(self, transport: Transport, request: Request) -> Terms | None:
         """Settle how to refuse a client that can't read problems: it comes back where it is.
@@ -109,23 +136,14 @@ class Planner:
         given = self._follower.tail if from_now else begin.cursor
         return Terms(retry_ms=_jittered(self._live.settings.sse.retry * _MUCH_LATER, 0.5), given=given)
 
-    def _terms(
-        self,
-        transport: Transport,
-        request: Request,
-        begin: Start,
-        parameters: Mapping[str, int],
-        *,
-        stays_open: bool,
-    ) -> Terms:
+    def _terms(self, standing: Standing, request: Request, begin: Start) -> Terms:
         settings = self._live.settings
-        public = not transport.stays_open and is_public(request)
-        interval_ms = parameters.get("interval_ms", settings.polling.interval)
+        public = standing.is_public
         return Terms(
             retry_ms=_jittered(settings.sse.retry, 0.5),
-            next_poll_ms=interval_ms if public else _jittered(self._load.stretched(interval_ms), 0.1),
+            next_poll_ms=self.next_poll(standing.served.parameters, public=public),
             lifetime_ms=settings.sse.lifetime,
-            stays_open=stays_open,
+            stays_open=standing.served.stays_open,
             public=public,
             given=begin.cursor,
             unchanged=begin.cursor is not None and self._holds(request, begin.cursor),
@@ -137,18 +155,6 @@ class Planner:
         if not tags or f'"{cursor}"' not in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
             return False
         return _now_ms() - cursor.ms < self._live.settings.history.retention / 2
-
-    def _hold(self, transport: Transport, request: Request, terms: Terms, parameters: Mapping[str, int]) -> int:
-        asked = request.query.get("hold_ms")
-        longest_ms = _LONGEST_MS if asked is None else whole_number("hold_ms", asked, 0, _LONGEST_MS)
-        if terms.stays_open:
-            return int(terms.lifetime_ms * random.uniform(0.8, 1))
-        if transport.stays_open or "cursor" not in request.query:
-            return 0
-        return min(transport.hold(parameters), longest_ms)
-
-    def _renewal(self, credential: Credential, wait_ms: int, served: Served) -> Callable[[], str | None]:
-        return partial(self._renew, credential, wait_ms, served)
 
     def _renew(self, credential: Credential, wait_ms: int, served: Served) -> str | None:
         """Make a new ticket when less than max(half its life, twice the next wait) of the old one is left.
@@ -168,14 +174,40 @@ class Planner:
         return new.text if served.has_moved or new.expires_ms > ticket.expires_ms else None
 
 
-def _session(credential: Credential, *, by_ticket: bool, stays_open: bool) -> str:
-    """Return the ticket's session; who comes without one gets one where it is shown.
+def _session(credential: Credential) -> str:
+    """Return the ticket's session; who comes without one gets one where it is shown, for each stream another.
 
     A cookie's session is shared by all tabs of a browser, and is not one client's.
     """
-    if by_ticket and credential.ticket is not None:
+    if credential.via == "query" and credential.ticket is not None:
         return credential.ticket.session
-    return uuid4().hex if stays_open else ""
+    return ""
+
+
+def _hold(transport: Transport, request: Request, served: Served) -> int:
+    """Return how long an answer that does not stay open may wait."""
+    asked = request.query.get("hold_ms")
+    longest_ms = _LONGEST_MS if asked is None else whole_number("hold_ms", asked, 0, _LONGEST_MS)
+    if transport.stays_open or "cursor" not in request.query:
+        return 0
+    return min(transport.hold(served.parameters), longest_ms)
+
+
+def _until(credential: Credential, served: Served) -> int:
+    """Return until when a client is served alike: until it gets another ticket, or may use again what failed it."""
+    if not served.is_settled:
+        return 0
+    ticket, expires_ms = credential.ticket, _expires(credential)
+    if ticket is None:
+        return expires_ms
+    half_ms = (ticket.expires_ms - ticket.issued_ms) // 2
+    return min([expires_ms - half_ms, *(until_ms for until_ms in ticket.failed.values() if until_ms > _now_ms())])
+
+
+def _expires(credential: Credential) -> int:
+    """Return when a credential runs out."""
+    ends = (credential.identity.expires_ms, credential.ticket.expires_ms if credential.ticket else None)
+    return min([FOR_GOOD, *(end for end in ends if end is not None)])
 
 
 def _expires_in(identity: Identity) -> int:
@@ -194,6 +226,11 @@ def _notices(identity: Identity, wait_ms: int) -> tuple[Control, ...]:
 
 def _jittered(ms: int, part: float) -> int:
     return int(ms * random.uniform(1 - part, 1 + part))
+
+
+def _step() -> float:
+    """Draw from 0.9 to 1.1 in steps: answers that are equal but for this are made once."""
+    return 0.9 + int(random.random() * _STEPS) * _STEP
 
 
 def _now_ms() -> int:

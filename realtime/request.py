@@ -19,6 +19,8 @@ class Request(NamedTuple):
     scheme: str = "http"
     peer: str = ""
     """The client's address; empty where there is none."""
+    key: bytes = b""
+    """What is the same in a client's next request of this kind: all but the cursor; empty: nothing is known of it."""
 
     def header(self, name: str) -> str:
         """Return a header field's value, empty when it is absent."""

@@ -35,6 +35,8 @@ class Served(NamedTuple):
     """Whether it comes with a ticket that told it something else, and has not heeded what changed."""
     has_moved: bool = False
     """Whether it comes with such a ticket, and has."""
+    is_settled: bool = False
+    """Whether its next request is served alike, for as long as the policy stays as it is."""
 
 
 class Serving:
@@ -69,7 +71,8 @@ class Serving:
             raise TransportNotOffered(message, decision=self._offers.wire(decision))
         parameters = offer.parameters if offer else self._offers.policy.parameters[transport.name]
         has_moved = self._moves.has_moved(ticket, transport.name, decision)
-        return Served(parameters, transport.stays_open, context, among, told, decision, is_moved, has_moved)
+        is_settled = offer is not None and not is_moved and not has_moved
+        return Served(parameters, transport.stays_open, context, among, told, decision, is_moved, has_moved, is_settled)
 
     def _as_told(
         self, transport: Transport, context: Context, among: tuple[str, ...] | None, decision: Decision

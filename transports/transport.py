@@ -32,6 +32,11 @@ class Answer(NamedTuple):
     body: bytes = b""
 
 
+def with_length(answer: Answer) -> Answer:
+    """Return a whole answer with the length of its body among its header fields (RFC 9110 §8.6)."""
+    return answer._replace(headers=(*answer.headers, (b"content-length", b"%d" % len(answer.body))))
+
+
 class Terms(NamedTuple):
     """What was settled for one attachment before it began. Durations in milliseconds, jitter already in them."""
 

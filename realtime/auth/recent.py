@@ -15,19 +15,19 @@ class Recent(Generic[T]):
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._capacity = capacity
-        self._entries: OrderedDict[str, T] = OrderedDict()
+        self._entries: OrderedDict[str | bytes, T] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._entries)
 
-    def get(self, text: str) -> T | None:
+    def get(self, text: str | bytes) -> T | None:
         """Return what the text was verified to be, if it still is known."""
         found = self._entries.get(text)
         if found is not None:
             self._entries.move_to_end(text)
         return found
 
-    def put(self, text: str, verified: T) -> None:
+    def put(self, text: str | bytes, verified: T) -> None:
         """Remember a text; the one that was longest out of use makes room."""
         self._entries[text] = verified
         if len(self._entries) > self._capacity:

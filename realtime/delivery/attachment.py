@@ -27,7 +27,7 @@ from realtime.compression import packed
 from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from realtime.metrics import ACCEPTED
-from transports.transport import Delivery
+from transports.transport import Delivery, with_length
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -510,8 +510,9 @@ class Attachment:
     def _send(self, answer: Answer, reason: str) -> None:
         self._bytes += len(answer.body)
         self._end(reason)
-        length = () if answer.status == _NOT_MODIFIED else ((b"content-length", b"%d" % len(answer.body)),)
-        self.exchange.begin(answer.status, (*answer.headers, *length))
+        if answer.status != _NOT_MODIFIED:
+            answer = with_length(answer)
+        self.exchange.begin(answer.status, answer.headers)
         self.exchange.end(answer.body)
 
     # States

@@ -1,9 +1,9 @@
-"""The fast lane: an exchange straight on uvicorn's protocol, for the plain cases, without an ASGI cycle.
+"""The fast lane: straight on uvicorn's protocol, for the plain cases, without an ASGI cycle.
 
-`Lane` is a subclass of uvicorn's ``HttpToolsProtocol``, given to it by its own ``http=`` option. It looks at each head.
-A plain ``GET`` for a hot endpoint (HTTP/1.1, no body, kept alive, nothing waiting before it, every header field once)
-is handed on with an exchange of its own; everything else takes uvicorn's way, to the ASGI application. Never wrong,
-sometimes slower.
+`Lane` is a subclass of uvicorn's ``HttpToolsProtocol``, given to it by its own ``http=`` option. It looks at what comes
+before the parser does. A plain ``GET`` for a hot endpoint (HTTP/1.1, no body, kept alive, alone in one small read,
+every header field once) is answered at once where it is known, or handed on with an exchange of its own; everything
+else takes uvicorn's way, to the ASGI application. Never wrong, sometimes slower.
 
 To uvicorn the exchange is the cycle of the connection: it asks it whether the answer is complete, queues what is
 pipelined behind it, and tells it that the server shuts down.
@@ -11,20 +11,24 @@ pipelined behind it, and tells it that the server shuts down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from realtime.request import Request, parse_query
+from realtime.delivery.head import Heads
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from realtime.delivery.exchange import Listener
-    from transports.transport import Headers
+    from realtime.delivery.head import Head
+    from realtime.request import Request
+    from transports.transport import Answer, Headers
 
-_NO_BODY = frozenset({204, 304})
-_CLOSE = (b"connection", b"close")
+_MOST_MADE: Final = 512
+_NO_BODY: Final = frozenset({204, 304})
+_CLOSE: Final = (b"connection", b"close")
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
 
 
 class Taker(Protocol):
@@ -34,7 +38,10 @@ class Taker(Protocol):
     def paths(self) -> Mapping[str, object]:
         """The hot endpoints that are got, by their paths."""
 
-    def take(self, request: Request, exchange: DirectExchange, scope: Any) -> bool:  # noqa: ANN401 - an ASGI scope
+    def answer(self, key: bytes, cursor: bytes) -> Answer | None:
+        """Answer a request that is known but for its cursor; `None`: that can't be done at once, and nothing was."""
+
+    def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request on an exchange from here on; `False`: it is not plain enough, and nothing was done."""
 
 
@@ -53,6 +60,27 @@ class Framing:
         if data is not self._data:
             self._data, self._chunk = data, b"%x\r\n%b\r\n" % (len(data), data)
         return self._chunk
+
+
+class HeadLines:
+    """Heads of answers, made once for all that have the same: clients that poll get one again and again."""
+
+    __slots__ = ("_fields", "_made")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._fields: Sequence[tuple[bytes, bytes]] = ()
+        self._made: dict[tuple[int, Headers], bytes] = {}
+
+    def write(self, fields: Sequence[tuple[bytes, bytes]], status: int, headers: Headers) -> bytes:
+        """Write a head: the status line, the fields of all answers (uvicorn renews the list of them), and its own."""
+        if fields is not self._fields or len(self._made) >= _MOST_MADE:
+            self._fields, self._made = fields, {}
+        made = self._made.get((status, headers))
+        if made is None:
+            lines = [b"%b: %b\r\n" % field for field in (*fields, *headers)]
+            made = self._made[status, headers] = b"".join((STATUS_LINE[status], *lines, b"\r\n"))
+        return made
 
 
 class _Nobody:
@@ -112,19 +140,12 @@ class DirectExchange:
         """Prepare the head; it goes out with the first part of the body."""
         if self.counted is not None:
             self.counted(status)
-        parts = [STATUS_LINE[status]]
-        chunked = status not in _NO_BODY
-        for name, value in (*self._lane.server_state.default_headers, *headers):
-            if name == b"content-length":
-                chunked = False
-            elif (name, value) == _CLOSE:
-                self.keep_alive = False
-            parts += (name, b": ", value, b"\r\n")
-        if chunked:
-            parts.append(b"transfer-encoding: chunked\r\n")
-        parts.append(b"\r\n")
-        self._chunked = chunked
-        self._head = b"".join(parts)
+        if _CLOSE in headers:
+            self.keep_alive = False
+        self._chunked = status not in _NO_BODY and not any(name == b"content-length" for name, _ in headers)
+        if self._chunked:
+            headers = (*headers, _CHUNKED)
+        self._head = self._lane.head(status, headers)
 
     def write(self, data: bytes) -> None:
         """Send a part of the body."""
@@ -152,78 +173,120 @@ class DirectExchange:
 
 
 class Lane(HttpToolsProtocol):
-    """A connection whose plain requests are taken past ASGI."""
+    """A connection whose plain requests are taken past the parser and ASGI."""
 
     taker: Taker
     framing: Framing
+    heads: Heads
+    lines: HeadLines
 
-    def on_headers_complete(self) -> None:
-        """Hand a plain request on; leave any other to uvicorn."""
-        if not self._is_taken():
-            super().on_headers_complete()
+    _is_within = False
+    """Whether the parser has begun a request that it has not read to its end."""
+    _heard_s = 0.0
+    """When a request was last answered here, by the loop's clock."""
+    _exchange: DirectExchange | None = None
+    """The last answer that was handed on; what is pipelined behind it is the cycle already."""
 
-    def _is_taken(self) -> bool:
-        parser = self.parser
+    def data_received(self, data: bytes) -> None:
+        """Take a plain request; leave anything else to uvicorn."""
+        if not self._is_taken(data):
+            super().data_received(data)
+
+    def _is_taken(self, data: bytes) -> bool:
         cycle: Any = self.cycle
-        if parser.get_method() != b"GET" or parser.get_http_version() != "1.1" or not parser.should_keep_alive():
-            return False
-        if self.flow.write_paused or not (cycle is None or cycle.response_complete):
+        if self._is_within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
             return False  # who doesn't read its answers, or pipelines, waits its turn
-        raw_path, _, query = self.url.partition(b"?")
-        path = raw_path.decode("latin-1")
-        if path not in self.taker.paths or b"#" in query or parser.should_upgrade():
+        head = self.heads.split(data)
+        if head is None:
             return False
-        headers: dict[str, str] = {}
-        for raw_name, raw_value in self.headers:
-            name = raw_name.decode("latin-1")
-            if name in headers or name in _UNUSUAL:
-                return False
-            headers[name] = raw_value.decode("latin-1")
-        request = Request("GET", path, parse_query(query), headers, self.scheme or "http", self._peer())
-        exchange = DirectExchange(self)  # a cycle, in all that uvicorn asks of one
-        self.cycle = exchange  # type: ignore[assignment]
-        if self.taker.take(request, exchange, self.scope):
+        answer = self.taker.answer(head.key, head.cursor)
+        if answer is None:
+            return self._hands_on(head)
+        self.transport.write(self.head(answer.status, answer.headers) + answer.body)
+        self._idle()
+        return True
+
+    def head(self, status: int, headers: Headers) -> bytes:
+        """Write the head of an answer."""
+        return self.lines.write(self.server_state.default_headers, status, headers)
+
+    def _hands_on(self, head: Head) -> bool:
+        request = self.heads.read(head, self.scheme or "http", self.client[0] if self.client else "")
+        if request is None or request.path not in self.taker.paths:
+            return False
+        cycle, exchange = self.cycle, DirectExchange(self)  # a cycle, in all that uvicorn asks of one
+        self.cycle = self._exchange = exchange  # type: ignore[assignment]
+        if self.taker.take(request, exchange):
             return True
-        self.cycle = cycle
+        self.cycle, self._exchange = cycle, None
         return False
 
-    def _peer(self) -> str:
-        return self.client[0] if self.client else ""
+    def on_message_begin(self) -> None:
+        """Know that the parser is at work."""
+        self._is_within = True
+        super().on_message_begin()
+
+    def on_message_complete(self) -> None:
+        """Know that the parser is between two requests."""
+        self._is_within = False
+        super().on_message_complete()
 
     def answered(self, exchange: DirectExchange) -> None:
         """Go on after an answer: to what was pipelined, or to the next request."""
         if not exchange.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+        else:
+            self._idle()
+
+    def _idle(self) -> None:
+        """Wait for the next request; one timer for many of them, for it looks when it is due whether one came."""
+        self.server_state.total_requests += 1
+        self._heard_s = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which nothing was asked for long; one that is being answered waits anew after that."""
+        self.timeout_keep_alive_task = None
+        if self._exchange is not None and not self._exchange.response_complete:
+            return
+        left_s = self._heard_s + self.timeout_keep_alive - self.loop.time()
+        if left_s > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_s, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the answer's owner that the client went away."""
         super().connection_lost(exc)
-        exchange: object = self.cycle
-        if isinstance(exchange, DirectExchange) and exchange.listener is not None:
-            exchange.listener.closed()
+        self._unset_keepalive_if_required()
+        exchange = self._exchange
+        if exchange is not None and not exchange.response_complete:
+            exchange.disconnected = True
+            if exchange.listener is not None:
+                exchange.listener.closed()
 
     def pause_writing(self) -> None:
         """Leave the attachment alone until the connection has drained."""
         super().pause_writing()
-        exchange: object = self.cycle
-        if isinstance(exchange, DirectExchange):
-            exchange.writable = False
+        if self._exchange is not None:
+            self._exchange.writable = False
 
     def resume_writing(self) -> None:
         """Let the attachment read on."""
         super().resume_writing()
-        exchange: object = self.cycle
-        if isinstance(exchange, DirectExchange) and not exchange.writable:
+        exchange = self._exchange
+        if exchange is not None and not exchange.writable:
             exchange.writable = True
             if exchange.listener is not None and not exchange.response_complete:
                 exchange.listener.drained()
 
 
-_UNUSUAL = frozenset({"content-length", "transfer-encoding", "expect", "upgrade", "origin", "te", "trailer"})
-"""A request with one of these is left to ASGI: it has a body, asks for more than an answer, or is of another site."""
-
-
 def lane(taker: Taker) -> type[Lane]:
     """Make the protocol class of one service, for uvicorn's ``http=`` option."""
-    return type("ServiceLane", (Lane,), {"taker": taker, "framing": Framing()})
+    shared = {"taker": taker, "framing": Framing(), "heads": Heads(), "lines": HeadLines()}
+    return type("ServiceLane", (Lane,), shared)

@@ -71,7 +71,7 @@ class Meter:
     def resumed(self, source: str) -> None:
         """Count a cursor that was resumed, from the window or from the log."""
         if self._metrics is not None:
-            self._metrics.resumes.labels(source).inc()
+            self._metrics.resumed(source)
 
     def truncated(self, cause: str) -> None:
         """Count a cursor that could not be resumed."""

@@ -1,0 +1,105 @@
+"""The head of a plain request, read without a parser: what a client sends again and again is looked up by its bytes.
+
+Strict on purpose (RFC 9112 §3, §5): whatever is not written in the plainest way, and whatever has a body or asks for
+more than an answer, is `None` here, and read by uvicorn's parser instead. Nothing is taken here that it would refuse.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from realtime.auth.recent import Recent
+from realtime.request import Request, parse_query
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_MOST_BYTES: Final = 16 * 1024
+_MOST_KEPT: Final = 4 * 1024
+_TWICE: Final = 2
+_METHOD: Final = b"GET "
+_VERSION: Final = b" HTTP/1.1"
+_END: Final = b"\r\n\r\n"
+_CURSOR: Final = b"cursor="
+_TARGET: Final = re.compile(rb"/[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*(?:\?[A-Za-z0-9\-._~:/?@!$&'()*+,;=%]*)?")
+_FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ?([!-~](?:[ -~]*[!-~])?)?\r\n")
+_UNUSUAL: Final = frozenset(
+    {"content-length", "transfer-encoding", "expect", "upgrade", "origin", "te", "trailer", "connection"}
+)
+"""A request with one of these is left to ASGI: it has a body, asks for more than an answer, or is of another site."""
+_CONDITIONAL: Final = frozenset({"if-none-match", "last-event-id"})
+"""What depends on the position too: a request with one of these is another one each time."""
+_KEPT_ALIVE: Final = "keep-alive"
+
+
+class Head(NamedTuple):
+    """A head in two parts: `key` is all but the cursor, which is empty where there is none.
+
+    A key says whether a cursor was cut out, so that it stands for one kind of request.
+    """
+
+    key: bytes
+    cursor: bytes
+    target: bytes
+    fields: bytes
+
+
+class Heads:
+    """Reads them; remembers the header fields of those that came lately."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: Recent[Mapping[str, str]] = Recent()
+
+    def split(self, data: bytes) -> Head | None:
+        """Take a read for the whole of one request's head, if that is what it is."""
+        if data[:4] != _METHOD or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
+            return None
+        end = data.find(b"\r\n")
+        if data[end - 9 : end] != _VERSION:
+            return None
+        target = data[4 : end - 9]
+        at = target.find(_CURSOR)
+        if at < 1 or target[at - 1] not in b"?&":
+            return Head(data, b"", target, data[end + 2 : -2])
+        behind = target.find(b"&", at)
+        behind = len(target) if behind < 0 else behind
+        cut = at + len(_CURSOR)
+        return Head(data[: cut + 4] + data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
+
+    def read(self, head: Head, scheme: str, peer: str) -> Request | None:
+        """Make a request of a head; `None`: it is not plain."""
+        if not _TARGET.fullmatch(head.target):
+            return None
+        headers = self._headers(head.fields)
+        if headers is None:
+            return None
+        raw_path, _, query = head.target.partition(b"?")
+        is_known_by = query.count(_CURSOR) < _TWICE and _CONDITIONAL.isdisjoint(headers) and len(head.key) <= _MOST_KEPT
+        key = head.key if is_known_by else b""
+        return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
+
+    def _headers(self, fields: bytes) -> Mapping[str, str] | None:
+        known = self._known.get(fields)
+        if known is None:
+            known = _parsed(fields)
+            if known is not None and len(fields) <= _MOST_KEPT:
+                self._known.put(fields, known)
+        return known
+
+
+def _parsed(fields: bytes) -> Mapping[str, str] | None:
+    """Read header fields, each of which comes once, by their names in lower case."""
+    headers: dict[str, str] = {}
+    at = 0
+    while at < len(fields):
+        found = _FIELD.match(fields, at)
+        if found is None:
+            return None
+        name, value = found[1].decode().lower(), (found[2] or b"").decode()
+        if name in headers or (name in _UNUSUAL and (name, value.lower()) != ("connection", _KEPT_ALIVE)):
+            return None
+        headers[name] = value
+        at = found.end()
+    return headers

@@ -1,0 +1,71 @@
+"""Standing: what is the same from one request of a client to the next, which is all but its position.
+
+Who asks, for what, and how the policy has it served: found out once, and kept for as long as it must come out the same.
+A client that polls sends the same head again and again, with another cursor in it; the fast lane takes the cursor out,
+and knows the rest by its bytes.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from realtime.auth.recent import Recent
+
+if TYPE_CHECKING:
+    from realtime.auth import Credential
+    from realtime.channel.event import Interest
+    from realtime.serving import Served
+    from transports.transport import Transport
+
+FOR_GOOD: Final = 1 << 62
+"""Unix milliseconds that never come."""
+
+
+class Standing(NamedTuple):
+    """One client's, for requests of one kind."""
+
+    transport: Transport
+    credential: Credential
+    seen: Interest
+    """What it sees, narrowed as it asks."""
+    served: Served
+    session: str
+    name: str
+    """What its client is known as, between two requests."""
+    limit: int
+    """Events of one answer, at most."""
+    hold_ms: int
+    """How long its answer may wait, where it does not stay open."""
+    is_public: bool
+    gzip: bool
+    until_ms: int
+    """Until when all of this holds if nobody changes anything; unix milliseconds, 0: for this request only."""
+    expires_ms: int
+    """When its credential runs out, in unix milliseconds."""
+
+    @property
+    def renews(self) -> bool:
+        """Whether it comes with a ticket that an answer may renew."""
+        return self.credential.via == "query" and not self.served.stays_open and not self.is_public
+
+
+class Standings:
+    """The standings of clients that came lately, by the bytes of their requests."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._known: Recent[Standing] = Recent()
+
+    def get(self, key: bytes) -> Standing | None:
+        """Return what is known of a request, if it still holds."""
+        found = self._known.get(key)
+        return found if found is not None and time.time_ns() < found.until_ms * 1_000_000 else None
+
+    def keep(self, key: bytes, standing: Standing) -> None:
+        """Remember one."""
+        self._known.put(key, standing)
+
+    def forget(self) -> None:
+        """Find everything out again: the policy, the settings or a credential's worth have changed."""
+        self._known.clear()
