@@ -1,0 +1,182 @@
+"""Polls of clients that are known: answered at once, and the same in every other respect; and when they are not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import pytest
+
+from realtime.delivery.head import Heads
+from tests.support.waiting import until
+from tests.wire.support import LONG_POLL, POLL, check_problem, unique
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from tests.support.gateway import Gateway
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+class Poller:
+    """A client that polls with the same head again and again."""
+
+    def __init__(self, served: Gateway, credential: str, path: str = POLL) -> None:
+        self.served = served
+        self.cursor = ""
+        self._path = path
+        self._credential = credential
+
+    def _query(self) -> str:
+        ticket = f"ticket={self._credential}&" if "." in self._credential and " " not in self._credential else ""
+        return f"{self._path}?{ticket}cursor={self.cursor}"
+
+    def _headers(self) -> dict[str, str]:
+        return {"Authorization": self._credential} if " " in self._credential else {}
+
+    async def poll(self) -> httpx2.Response:
+        answer = await self.served.http.get(self._query(), headers=self._headers())
+        if answer.status_code == 200:
+            self.cursor = answer.json()["cursor"]
+        return answer
+
+    def is_known(self) -> bool:
+        """Ask as the lane does: whether the next poll would be answered at once."""
+        request = self.served.http.build_request("GET", self._query(), headers=self._headers())
+        lines = [
+            f"GET {self._query()} HTTP/1.1",
+            *(f"{name.decode()}: {value.decode()}" for name, value in request.headers.raw),
+        ]
+        head = Heads().split(("\r\n".join(lines) + "\r\n\r\n").encode())
+        assert head is not None
+        return self.served.service.taker.answer(head.key, head.cursor) is not None
+
+
+async def poller(served: Gateway, sub: str = "") -> Poller:
+    """Return one that has polled once."""
+    client = Poller(served, served.bearer(sub or unique("poller"))["Authorization"])
+    client.cursor = (await served.negotiate())["cursor"]
+    await client.poll()
+    return client
+
+
+async def test_the_second_poll_is_answered_at_once(plain: Gateway) -> None:
+    client = await poller(plain)
+    assert client.is_known()
+    first, second = await client.poll(), await client.poll()
+    assert list(first.json()) == list(second.json()) == ["events", "control", "cursor", "more", "next_poll_ms"]
+    assert set(first.headers) == set(second.headers)
+
+
+async def test_it_has_what_came_meanwhile_each_once(plain: Gateway) -> None:
+    sub = unique("poller")
+    client = await poller(plain, sub)
+    mine, _, last = await plain.publish({"scope": f"user:{sub}"}, {"scope": "user:else"}, {"scope": "broadcast"})
+    answer = (await client.poll()).json()
+    assert [event["id"] for event in answer["events"]] == [mine, last]
+    assert (await client.poll()).json()["events"] == []
+
+
+async def test_those_who_see_the_same_get_the_same_and_nobody_else_s(plain: Gateway) -> None:
+    subs = [unique("poller") for _ in range(3)]
+    clients = [await poller(plain, sub) for sub in subs]
+    await plain.publish(*({"scope": f"user:{sub}"} for sub in subs), {"scope": "broadcast"})
+    scopes = [[event["scope"] for event in (await client.poll()).json()["events"]] for client in clients]
+    assert scopes == [[f"user:{sub}", "broadcast"] for sub in subs]
+
+
+async def test_a_cursor_that_can_t_be_resumed_is_said(plain: Gateway) -> None:
+    client = await poller(plain)
+    client.cursor = "1-1"
+    assert not client.is_known()
+    assert [one["event"] for one in (await client.poll()).json()["control"]] == ["history.truncated"]
+
+
+async def test_a_malformed_one_is_said(plain: Gateway) -> None:
+    client = await poller(plain)
+    client.cursor = "1-x"
+    assert not client.is_known()
+    check_problem(await client.poll(), 400, "malformed-parameter")
+
+
+async def test_a_ticket_is_renewed_in_time(quick: Gateway) -> None:
+    agreed = await quick.negotiate(unique("poller"))
+    client = Poller(quick, agreed["ticket"])
+    client.cursor = agreed["cursor"]
+    async with asyncio.timeout(5):
+        while "ticket" not in (answer := (await client.poll()).json()):
+            assert answer["events"] == []
+    assert answer["ticket"] != agreed["ticket"]
+
+
+async def test_a_session_that_was_ended_is_told(plain: Gateway) -> None:
+    agreed = await plain.negotiate(unique("poller"))
+    client = Poller(plain, agreed["ticket"])
+    client.cursor = agreed["cursor"]
+    await client.poll()
+    assert client.is_known()
+    admin = plain.bearer("olga", roles=("admin",))
+    await plain.http.delete(f"/api/v1/admin/connections/{agreed['session']}", headers=admin)
+    assert [one["event"] for one in (await client.poll()).json()["control"]] == ["connection.closed"]
+
+
+async def test_a_revoked_subject_is_refused(plain: Gateway) -> None:
+    sub = unique("revoked")
+    client = await poller(plain, sub)
+    assert client.is_known()
+    admin = plain.bearer("olga", roles=("admin",))
+    await plain.http.post("/api/v1/admin/revocations", json={"sub": sub}, headers=admin)
+    await until(lambda: not client.is_known())
+    check_problem(await client.poll(), 401, "bad-credential")
+
+
+async def test_a_transport_that_is_switched_off_is_refused(plain: Gateway) -> None:
+    client = await poller(plain)
+    assert client.is_known()
+    admin = plain.bearer("olga", roles=("admin",))
+    switch = "/api/v1/admin/transports/polling"
+    try:
+        await plain.http.patch(switch, json={"enabled": False}, headers=admin)
+        assert not client.is_known()
+        check_problem(await client.poll(), 409, "transport-not-offered")
+    finally:
+        await plain.http.patch(switch, json={"enabled": True}, headers=admin)
+    await client.poll()
+    assert client.is_known()
+
+
+async def test_one_that_waits_is_not_answered_at_once(plain: Gateway) -> None:
+    agreed = await plain.negotiate(unique("poller"))
+    client = Poller(plain, agreed["ticket"], LONG_POLL)
+    client.cursor = agreed["cursor"]
+    await plain.publish({"scope": "broadcast"})
+    assert len((await client.poll()).json()["events"]) == 1
+    assert not client.is_known()
+
+
+async def test_they_are_counted_as_all_others_are(plain: Gateway) -> None:
+    client = await poller(plain, unique("counted"))
+    await plain.publish({"scope": "broadcast"})
+
+    async def counts() -> dict[str, float]:
+        text = (await plain.http.get("/metrics")).text
+        wanted = (
+            'gapless_attaches_total{outcome="accepted",transport="polling"}',
+            f'gapless_http_requests_total{{method="GET",route="{POLL}",status="200"}}',
+            'gapless_deliveries_total{transport="polling"}',
+            'gapless_resumes_total{source="window"}',
+        )
+        return {
+            name: float(line.rpartition(" ")[2])
+            for line in text.splitlines()
+            for name in wanted
+            if line.startswith(name)
+        }
+
+    before = await counts()
+    answers = [await client.poll() for _ in range(3)]
+    after = await counts()
+    grown = [after[name] - before[name] for name in before]
+    assert len(answers[0].json()["events"]) == 1
+    assert sorted(grown) == [1, 3, 3, 3]
