@@ -41,6 +41,7 @@ from realtime.drain import Drain
 from realtime.fleet import Fleet, Member, Vitals
 from realtime.gauges import Gauges, Parts
 from realtime.history import History
+from realtime.known import KnownClients
 from realtime.leases import Leases
 from realtime.limits import Limits
 from realtime.load import Load
@@ -56,7 +57,6 @@ from realtime.openapi.service import OPERATIONS
 from realtime.operations import Instruments, Operations
 from realtime.peer import Proxies
 from realtime.plan import Planner
-from realtime.polls import Polls
 from realtime.presence import Presence
 from realtime.publish import Publisher
 from realtime.rates import Rates
@@ -157,7 +157,7 @@ class Service:
         dispatcher = Dispatcher(
             self._offers.transports,
             Attacher(self._standings, self.credentials, planner, limits, channel),
-            Polls(self._standings, planner, channel, moves.farewell, self.metrics),
+            KnownClients(self._standings, planner, limits, channel, moves.farewell, self.metrics),
             Publisher(Appends(self._follower.log), settings.history.max_event_bytes, self.metrics),
             self.credentials,
             self._rates,

@@ -59,7 +59,7 @@ class Attacher:
     def attach(self, transport: Transport, request: Request, exchange: Exchange) -> None:
         """Serve a request on an exchange, from here on until its end; refusals are written to it too."""
         try:
-            standing = self._standings.get(request.key) or self._found_out(transport, request)
+            standing = self._standing(transport, request)
             attachment = self._attachment(standing, request, exchange)
             holders = self._limits.holders(standing.credential, request) if attachment.stays_open else []
         except GaplessError as error:
@@ -100,17 +100,17 @@ class Attacher:
         self._channel.hub.meter.attached(transport.name, error.code)
         write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
 
-    def _found_out(self, transport: Transport, request: Request) -> Standing:
-        """Find out who asks, for what, and how that is served; remember it for the next time where there may be one."""
+    def _standing(self, transport: Transport, request: Request) -> Standing:
+        """Find out who asks, for what, and how that is served."""
+        known = self._standings.get(request.key)
+        if known is not None:
+            return known.standing
         public = is_public(request)
         credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
         self._check_open()
         seen = visible(credential.identity, request.query.get("scopes"), request.query.get("events"))
         start(request, transport.resumes_by)  # what is malformed is said before what is not offered
-        standing = self._planner.standing(transport, request, credential, seen)
-        if request.key and standing.until_ms and not standing.served.stays_open:
-            self._standings.keep(request.key, standing)
-        return standing
+        return self._planner.standing(transport, request, credential, seen)
 
     def _check_open(self) -> None:
         if self._channel.hub.is_closed:
@@ -126,6 +126,7 @@ class Attacher:
         if begin == Start() and is_public(request):
             begin = Start(follower.window.newest(seen))
         plan = self._planner.plan(standing, request, begin)
+        self._standings.keep(request.key, standing, plan)
         if plan.hold_ms:
             self._limits.check_capacity()
         if plan.terms.stays_open:

@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from realtime.delivery.asgi import Receive, Send
     from realtime.delivery.direct import DirectExchange
     from realtime.delivery.exchange import Exchange
+    from realtime.known import KnownClients
     from realtime.metrics import Metrics
     from realtime.peer import Proxies
-    from realtime.polls import Polls
     from realtime.publish import Publisher
     from realtime.rates import Rates
     from realtime.request import Request
@@ -56,7 +56,7 @@ class Dispatcher:
         self,
         transports: Mapping[str, Transport],
         attacher: Attacher,
-        polls: Polls,
+        known: KnownClients,
         publisher: Publisher,
         credentials: Credentials,
         rates: Rates,
@@ -67,7 +67,7 @@ class Dispatcher:
         self._feeds: dict[str, Feed] = {}
         self.paths = {f"{EVENTS}/{transport.path}": transport for transport in transports.values()}
         """The hot endpoints that are got."""
-        self.polls = polls
+        self.known = known
         self._metrics = metrics
         self.methods: Mapping[str, str] = {**dict.fromkeys(self.paths, "GET"), EVENTS: "POST"}
         """The hot endpoints: the one method that each takes."""
@@ -133,8 +133,7 @@ class Dispatcher:
         try:
             self._attacher.attach(self.paths[request.path], request, exchange)
         except Exception:  # noqa: BLE001 - what would be ASGI's 500 elsewhere
-            _log.exception("request failed", path=request.path)
-            write(exchange, problem(InternalError("the service failed to answer: try again")))
+            fail(exchange)
         return True
 
     async def _publish(self, request: Request, receive: Receive) -> Answer:
@@ -154,14 +153,30 @@ class Taker:
     def __init__(self, dispatcher: Dispatcher, proxies: Proxies) -> None:
         """Serve them by the dispatcher."""
         self.paths = dispatcher.paths
-        self.answer = dispatcher.polls.answer
+        self.answer = dispatcher.known.answer
         self._dispatcher = dispatcher
         self._proxies = proxies
+
+    def wait(self, key: bytes, cursor: bytes, exchange: DirectExchange) -> bool:
+        """Serve a request that waits, and is known but for its cursor."""
+        try:
+            return self._dispatcher.known.wait(key, cursor, exchange)
+        except Exception:  # noqa: BLE001 - as for any other request
+            fail(exchange)
+            return True
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request, unless it is not plain."""
         peer, scheme = self._proxies.heard(request.peer, request.scheme, request.headers)
-        return self._dispatcher.take(request._replace(peer=peer, scheme=scheme), exchange)
+        if peer != request.peer or scheme != request.scheme:
+            request = request._replace(peer=peer, scheme=scheme)
+        return self._dispatcher.take(request, exchange)
+
+
+def fail(exchange: DirectExchange) -> None:
+    """Answer a request that something of ours went wrong with, from within an exception's handler."""
+    _log.exception("request failed")
+    write(exchange, problem(InternalError("the service failed to answer: try again")))
 
 
 class Front:

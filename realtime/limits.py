@@ -47,13 +47,18 @@ class Limits:
         self._most = -(-settings.limits.max_clients // settings.server.workers)
         control_log.on(REPLACED, self._replaced)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether this worker has as many clients that wait or stay as it may."""
+        return bool(self._most) and len(self._hub.attachments) >= self._most
+
     def check_capacity(self) -> None:
         """Check that this worker takes one more client that waits or stays.
 
         Raises:
             AtCapacity: it does not.
         """
-        if self._most and len(self._hub.attachments) >= self._most:
+        if self.is_full:
             self._metrics.limit_hit("clients")
             raise AtCapacity("this gateway serves as many clients as it may: try again, or poll")
 

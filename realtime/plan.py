@@ -36,6 +36,7 @@ _MOST_EVENTS = 1_000
 _LONGEST_MS = LARGEST - 1
 _EARLY_MS = 60_000
 _NOTHING: tuple[Control, ...] = ()
+_FROM_NOW = Start()
 _STEPS = 32
 _STEP = 0.2 / (_STEPS - 1)
 _MUCH_LATER = 5
@@ -89,15 +90,21 @@ class Planner:
         if terms.stays_open:
             hold_ms = int(terms.lifetime_ms * random.uniform(0.8, 1))
         wait_ms = parameters.get("hold_ms", terms.next_poll_ms)
-        plan = Plan(
-            session=standing.session or (uuid4().hex if terms.stays_open else ""),
+        session = standing.session or (uuid4().hex if terms.stays_open else "")
+        expires_in_ms, notices = 0, _NOTHING
+        if not terms.public and (terms.stays_open or begin != _FROM_NOW):
+            expires_in_ms, notices = self._to_tell(standing, session, hold_ms, wait_ms)
+        return Plan(
+            session=session,
             terms=terms,
             replaceable=standing.renews,
             hold_ms=hold_ms,
             heartbeat_ms=parameters.get("heartbeat_ms", 0),
             min_interval_ms=parameters.get("min_interval_ms", 0),
             limit=standing.limit,
+            expires_in_ms=expires_in_ms,
             refusal=self.refusal(transport, request),
+            notices=notices,
             renew=partial(self._renew, credential, wait_ms, served) if standing.renews else NO_TICKET,
             context=served.context,
             among=served.among,
@@ -105,16 +112,19 @@ class Planner:
             jti=credential.identity.jti,
             gzip=standing.gzip,
         )
-        if terms.public or (begin == Start() and not terms.stays_open):
-            return plan  # who asks for the tail only comes back at once, and is told then
-        expires_in_ms = 0
-        notices = () if served.stays_open else self._serving.notices(served, credential, plan.session)
-        if credential.identity.expires_ms is not None:
-            if hold_ms:
-                expires_in_ms = _expires_in(credential.identity)
-            else:
-                notices += _notices(credential.identity, wait_ms)
-        return plan._replace(expires_in_ms=expires_in_ms, notices=notices)
+
+    def _to_tell(self, standing: Standing, session: str, hold_ms: int, wait_ms: int) -> tuple[int, tuple[Control, ...]]:
+        """Return in what time a client is told that its credential runs out, and what it is told at once.
+
+        Who asks for the tail only comes back at once, and is told then.
+        """
+        identity, served = standing.credential.identity, standing.served
+        notices = () if served.stays_open else self._serving.notices(served, standing.credential, session)
+        if identity.expires_ms is None:
+            return 0, notices
+        if hold_ms:
+            return _expires_in(identity), notices
+        return 0, notices + _notices(identity, wait_ms)
 
     def next_poll(self, parameters: Mapping[str, int], *, public: bool = False) -> int:
         """Return when who polls is to come again, in ms: the same for all who share an answer."""

@@ -15,6 +15,7 @@ from realtime.auth.recent import Recent
 if TYPE_CHECKING:
     from realtime.auth import Credential
     from realtime.channel.event import Interest
+    from realtime.delivery.attachment import Plan
     from realtime.serving import Served
     from transports.transport import Transport
 
@@ -50,21 +51,30 @@ class Standing(NamedTuple):
         return self.credential.via == "query" and not self.served.stays_open and not self.is_public
 
 
+class Known(NamedTuple):
+    """What is known of a client: its standing, and the plan of its answers while nothing else is to be said."""
+
+    standing: Standing
+    plan: Plan
+
+
 class Standings:
     """The standings of clients that came lately, by the bytes of their requests."""
 
     def __init__(self) -> None:
         """Begin with none."""
-        self._known: Recent[Standing] = Recent()
+        self._known: Recent[Known] = Recent()
 
-    def get(self, key: bytes) -> Standing | None:
+    def get(self, key: bytes) -> Known | None:
         """Return what is known of a request, if it still holds."""
         found = self._known.get(key)
-        return found if found is not None and time.time_ns() < found.until_ms * 1_000_000 else None
+        return found if found is not None and time.time_ns() < found.standing.until_ms * 1_000_000 else None
 
-    def keep(self, key: bytes, standing: Standing) -> None:
-        """Remember one."""
-        self._known.put(key, standing)
+    def keep(self, key: bytes, standing: Standing, plan: Plan) -> None:
+        """Remember one, if the next request of its kind is served alike, but for what this one alone was told."""
+        if key and standing.until_ms and not standing.served.stays_open:
+            plain = plan._replace(terms=plan.terms._replace(given=None), expires_in_ms=0, notices=())
+            self._known.put(key, Known(standing, plain))
 
     def forget(self) -> None:
         """Find everything out again: the policy, the settings or a credential's worth have changed."""

@@ -34,7 +34,8 @@ class Answer(NamedTuple):
 
 def with_length(answer: Answer) -> Answer:
     """Return a whole answer with the length of its body among its header fields (RFC 9110 §8.6)."""
-    return answer._replace(headers=(*answer.headers, (b"content-length", b"%d" % len(answer.body))))
+    status, headers, body = answer
+    return Answer(status, (*headers, (b"content-length", b"%d" % len(body))), body)
 
 
 class Terms(NamedTuple):

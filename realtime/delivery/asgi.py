@@ -28,11 +28,11 @@ _LINGER_S = 2.0
 class ASGIExchange:
     """One answer of an ASGI application."""
 
-    __slots__ = ("_aborted", "_counted", "_ended", "_gone", "_rest", "_send", "_waiting", "_watch", "begun", "listener")
+    __slots__ = ("_aborted", "_ended", "_gone", "_rest", "_send", "_waiting", "_watch", "begun", "counted", "listener")
 
     def __init__(self, send: Send, counted: Callable[[int], None] | None = None) -> None:
         """Write through an ASGI ``send``; `counted` is told the answer's status."""
-        self._counted = counted
+        self.counted = counted
         self.listener: Listener | None = None
         self._send = send
         self._rest: asyncio.Task[None] | None = None
@@ -63,8 +63,8 @@ class ASGIExchange:
     def begin(self, status: int, headers: Headers) -> None:
         """Send the status and the header fields."""
         self.begun = True
-        if self._counted is not None:
-            self._counted(status)
+        if self.counted is not None:
+            self.counted(status)
         self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     def write(self, data: bytes) -> None:

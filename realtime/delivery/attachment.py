@@ -16,14 +16,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from enum import Enum, auto
+from enum import IntEnum, auto
 from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
 from policies.decide import Context
 from realtime.channel.event import Control
-from realtime.compression import packed
+from realtime.delivery.answers import encode, whole
 from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from realtime.metrics import ACCEPTED
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 _PATIENCE_S = 2.0
 _RETRY_S = 0.5
-_NOT_MODIFIED = 304
 _RESTING_PART = 0.9
 """How much of a hold may be rested away: in what is left of it the log is read, where that has to be asked."""
 
@@ -51,7 +50,7 @@ _level = logging.getLogger("gapless.delivery")
 """Asked before a line about one client is made: there are thousands a second, and usually nobody reads them."""
 
 
-class State(Enum):
+class State(IntEnum):
     """Where an attachment stands."""
 
     OPENING = auto()
@@ -478,21 +477,25 @@ class Attachment:
         position: Cursor | None = None,
         more: bool = False,
     ) -> None:
-        terms = self.plan.terms
+        plan, transport, terms = self.plan, self.transport, self.plan.terms
         position = position or self.position
-        more = more and not self.plan.min_interval_ms  # it promises that the next request will not wait
-        if terms.public:
-            position = entries[-1].id if entries else terms.given or position
-        frames = [encode(self.transport, entry) for entry in entries]
-        controls = (*controls, *self._pressing())
-        said = [] if terms.public else [self.transport.control(one) for one in controls]
-        delivery = Delivery(frames, said, position, more, self.plan.renew())
-        answer = self.transport.answer(terms, delivery)
-        if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
-            answer = packed(answer, takes_gzip=self.plan.gzip)
+        more = more and not plan.min_interval_ms  # it promises that the next request will not wait
+        if plan.notices or self._unsaid or self._farewell is not None:
+            controls = (*controls, *self._pressing())
+        ticket = plan.renew()
+        if controls or ticket or terms.public or terms.unchanged or transport.stays_open:
+            if terms.public:
+                position, controls = entries[-1].id if entries else terms.given or position, ()
+            frames = [encode(transport, entry) for entry in entries]
+            delivery = Delivery(frames, [transport.control(one) for one in controls], position, more, ticket)
+            answer = whole(transport, terms, delivery, gzip=plan.gzip)
+        else:
+            answer = self._hub.answers.plain(
+                transport, entries, position, more=more, next_poll_ms=terms.next_poll_ms, gzip=plan.gzip
+            )
         self._events += len(entries)
-        self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
-        self._hub.meter.attached(self.transport.name, AS_POLLING if self.transport.stays_open else ACCEPTED)
+        self._hub.meter.delivered(transport.name, len(entries), len(answer.body))
+        self._hub.meter.attached(transport.name, AS_POLLING if transport.stays_open else ACCEPTED)
         self._send(answer, self._ending)
 
     def _pressing(self) -> tuple[Control, ...]:
@@ -505,13 +508,11 @@ class Attachment:
             answer = self.transport.refuse(error, self.plan.refusal)
             self._hub.meter.attached(self.transport.name, error.code)
             self._hub.meter.wrote(self.transport.name, len(answer.body))
-            self._send(answer, error.code)
+            self._send(with_length(answer), error.code)
 
     def _send(self, answer: Answer, reason: str) -> None:
         self._bytes += len(answer.body)
         self._end(reason)
-        if answer.status != _NOT_MODIFIED:
-            answer = with_length(answer)
         self.exchange.begin(answer.status, answer.headers)
         self.exchange.end(answer.body)
 
@@ -575,14 +576,6 @@ class Attachment:
             bytes=self._bytes,
             duration_ms=self._hub.wheel.now_ms() - self.since_ms,
         )
-
-
-def encode(transport: Transport, entry: Entry) -> bytes:
-    """Encode an entry for a transport, once for all who receive it."""
-    frame = entry.frames.get(transport.name)
-    if frame is None:
-        frame = entry.frames[transport.name] = transport.frame(entry)
-    return frame
 
 
 def control(event: str, position: Cursor | None = None, **data: object) -> Control:

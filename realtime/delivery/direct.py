@@ -11,7 +11,7 @@ pipelined behind it, and tells it that the server shuts down.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
@@ -41,6 +41,9 @@ class Taker(Protocol):
     def answer(self, key: bytes, cursor: bytes) -> Answer | None:
         """Answer a request that is known but for its cursor; `None`: that can't be done at once, and nothing was."""
 
+    def wait(self, key: bytes, cursor: bytes, exchange: DirectExchange) -> bool:
+        """Serve one that is known but for its cursor, and waits; `False`: that can't be done so, and nothing was."""
+
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request on an exchange from here on; `False`: it is not plain enough, and nothing was done."""
 
@@ -62,24 +65,37 @@ class Framing:
         return self._chunk
 
 
-class HeadLines:
-    """Heads of answers, made once for all that have the same: clients that poll get one again and again."""
+class HeadLines(NamedTuple):
+    """The head of an answer as it is sent, and what follows from it."""
+
+    data: bytes
+    chunked: bool
+    keep_alive: bool
+
+
+class Heading:
+    """Writes heads, once for all answers that have the same: clients that poll get one again and again."""
 
     __slots__ = ("_fields", "_made")
 
     def __init__(self) -> None:
         """Begin with none."""
         self._fields: Sequence[tuple[bytes, bytes]] = ()
-        self._made: dict[tuple[int, Headers], bytes] = {}
+        self._made: dict[tuple[int, Headers], HeadLines] = {}
 
-    def write(self, fields: Sequence[tuple[bytes, bytes]], status: int, headers: Headers) -> bytes:
-        """Write a head: the status line, the fields of all answers (uvicorn renews the list of them), and its own."""
+    def lines(self, fields: Sequence[tuple[bytes, bytes]], status: int, headers: Headers) -> HeadLines:
+        """Write a head: the status line, the fields of all answers (uvicorn renews the list of them), and its own.
+
+        A body whose length is not said is chunked (RFC 9112 §6.1).
+        """
         if fields is not self._fields or len(self._made) >= _MOST_MADE:
             self._fields, self._made = fields, {}
         made = self._made.get((status, headers))
         if made is None:
-            lines = [b"%b: %b\r\n" % field for field in (*fields, *headers)]
-            made = self._made[status, headers] = b"".join((STATUS_LINE[status], *lines, b"\r\n"))
+            chunked = status not in _NO_BODY and all(name != b"content-length" for name, _ in headers)
+            written = (*fields, *headers, _CHUNKED) if chunked else (*fields, *headers)
+            data = b"".join((STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in written], b"\r\n"))
+            made = self._made[status, headers] = HeadLines(data, chunked, _CLOSE not in headers)
         return made
 
 
@@ -140,12 +156,8 @@ class DirectExchange:
         """Prepare the head; it goes out with the first part of the body."""
         if self.counted is not None:
             self.counted(status)
-        if _CLOSE in headers:
-            self.keep_alive = False
-        self._chunked = status not in _NO_BODY and not any(name == b"content-length" for name, _ in headers)
-        if self._chunked:
-            headers = (*headers, _CHUNKED)
-        self._head = self._lane.head(status, headers)
+        self._head, self._chunked, keep_alive = self._lane.lines(status, headers)
+        self.keep_alive &= keep_alive
 
     def write(self, data: bytes) -> None:
         """Send a part of the body."""
@@ -178,7 +190,7 @@ class Lane(HttpToolsProtocol):
     taker: Taker
     framing: Framing
     heads: Heads
-    lines: HeadLines
+    heading: Heading
 
     _is_within = False
     """Whether the parser has begun a request that it has not read to its end."""
@@ -202,21 +214,21 @@ class Lane(HttpToolsProtocol):
         answer = self.taker.answer(head.key, head.cursor)
         if answer is None:
             return self._hands_on(head)
-        self.transport.write(self.head(answer.status, answer.headers) + answer.body)
+        self.transport.write(self.lines(answer.status, answer.headers).data + answer.body)
         self._idle()
         return True
 
-    def head(self, status: int, headers: Headers) -> bytes:
+    def lines(self, status: int, headers: Headers) -> HeadLines:
         """Write the head of an answer."""
-        return self.lines.write(self.server_state.default_headers, status, headers)
+        return self.heading.lines(self.server_state.default_headers, status, headers)
 
     def _hands_on(self, head: Head) -> bool:
-        request = self.heads.read(head, self.scheme or "http", self.client[0] if self.client else "")
-        if request is None or request.path not in self.taker.paths:
-            return False
         cycle, exchange = self.cycle, DirectExchange(self)  # a cycle, in all that uvicorn asks of one
         self.cycle = self._exchange = exchange  # type: ignore[assignment]
-        if self.taker.take(request, exchange):
+        if self.taker.wait(head.key, head.cursor, exchange):
+            return True
+        request = self.heads.read(head, self.scheme or "http", self.client[0] if self.client else "")
+        if request is not None and request.path in self.taker.paths and self.taker.take(request, exchange):
             return True
         self.cycle, self._exchange = cycle, None
         return False
@@ -288,5 +300,5 @@ class Lane(HttpToolsProtocol):
 
 def lane(taker: Taker) -> type[Lane]:
     """Make the protocol class of one service, for uvicorn's ``http=`` option."""
-    shared = {"taker": taker, "framing": Framing(), "heads": Heads(), "lines": HeadLines()}
+    shared = {"taker": taker, "framing": Framing(), "heads": Heads(), "heading": Heading()}
     return type("ServiceLane", (Lane,), shared)

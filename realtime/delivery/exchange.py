@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transports.transport import Headers
 
 
@@ -26,6 +28,8 @@ class Exchange(Protocol):
     """An answer: `begin` once, `write` any number of times, `end` once."""
 
     listener: Listener | None
+    counted: Callable[[int], None] | None
+    """Is told the answer's status."""
 
     @property
     def writable(self) -> bool:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from realtime.channel.event import BROADCAST, Interest
-from realtime.delivery.attachment import encode
+from realtime.delivery.answers import encode
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,6 +13,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from realtime.channel.event import ORIGIN, Cursor
+from realtime.delivery.answers import Answers
 from realtime.delivery.group import Group, share
 from realtime.delivery.meter import Meter
 from realtime.delivery.sweep import Sweep
@@ -47,6 +48,7 @@ class Hub:
         self._slices: Iterator[None] = iter(())
         self._seconds = 0.0
         self._settled: asyncio.Future[None] | None = None
+        self.answers = Answers()
         self.is_closed = False
 
     # The follower calls these.

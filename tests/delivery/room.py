@@ -20,7 +20,7 @@ from realtime.errors import LogUnavailable
 from transports.transport import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from realtime.channel.event import Filter
     from realtime.delivery.exchange import Listener
@@ -39,6 +39,7 @@ class MemoryExchange:
 
     def __init__(self, *, writable: bool = True) -> None:
         self.listener: Listener | None = None
+        self.counted: Callable[[int], None] | None = None
         self.writable = writable
         self.status = 0
         self.headers: dict[bytes, bytes] = {}

@@ -1,0 +1,70 @@
+"""Answers that do not stay open, made once for all who are told the same.
+
+A crowd that waits for one event, or polls after it, gets one answer: encoded, compressed and given its length once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from realtime.compression import packed
+from transports.transport import Answer, Delivery, Terms, with_length
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.channel.event import Cursor, Entry
+    from transports.transport import Transport
+
+_MOST: Final = 256
+_LARGEST: Final = 64 * 1024
+_NOT_MODIFIED: Final = 304
+
+
+class Answers:
+    """The latest ones."""
+
+    __slots__ = ("_made",)
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._made: dict[tuple[object, ...], Answer] = {}
+
+    def plain(  # noqa: PLR0913 - all that tells two answers apart
+        self,
+        transport: Transport,
+        entries: Sequence[Entry],
+        position: Cursor,
+        *,
+        more: bool = False,
+        next_poll_ms: int = 0,
+        gzip: bool = False,
+    ) -> Answer:
+        """Return an answer that holds events and a position, and nothing that is one client's."""
+        alike = (transport.name, position, more, next_poll_ms, gzip, *[entry.id for entry in entries])
+        answer = self._made.get(alike)
+        if answer is None:
+            terms = Terms(retry_ms=0, next_poll_ms=next_poll_ms, stays_open=False)
+            frames = [encode(transport, entry) for entry in entries]
+            answer = whole(transport, terms, Delivery(frames, (), position, more), gzip=gzip)
+            if len(self._made) >= _MOST:
+                self._made.clear()
+            if len(answer.body) <= _LARGEST:
+                self._made[alike] = answer
+        return answer
+
+
+def whole(transport: Transport, terms: Terms, delivery: Delivery, *, gzip: bool) -> Answer:
+    """Make a whole answer, compressed where it pays and tells nobody anything, with its length."""
+    answer = transport.answer(terms, delivery)
+    if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
+        answer = packed(answer, takes_gzip=gzip)
+    return answer if answer.status == _NOT_MODIFIED else with_length(answer)
+
+
+def encode(transport: Transport, entry: Entry) -> bytes:
+    """Encode an entry for a transport, once for all who receive it."""
+    frame = entry.frames.get(transport.name)
+    if frame is None:
+        frame = entry.frames[transport.name] = transport.frame(entry)
+    return frame
