@@ -8,8 +8,8 @@ What this process has in force is put back when Redis has lost it (a failover to
 switch that was thrown is not silently undone.
 
 A revision may be of a newer version, in words that this one doesn't know. Then the last one that could be read stays in
-force; who starts takes the newest that can, and so has what those have that run. It is told. What can't be read can only
-be replaced as a whole here, by its number: a smaller change would undo the rest of it unseen. Only where none can be read
+force; who starts takes the newest that can, and so has what those have that run. It is told. What can't be read is only
+replaced as a whole here, by its number: a smaller change would undo the rest of it unseen. Only where none can be read,
 a gateway that starts is not ready.
 """
 
