@@ -67,6 +67,7 @@ class Gauges:
         metrics.window_events.set(len(parts.follower.window))
         metrics.revision.set(parts.revisions.current.number)
         metrics.stale.set(parts.revisions.is_stale)
+        metrics.unread.set(parts.revisions.unread)
         samples = parts.fleet.samples()
         metrics.fleet_workers.set(len(samples))
         metrics.fleet_gateways.set(len({sample.gateway for sample in samples}))

@@ -187,6 +187,9 @@ class Metrics:
         self.redis_up = self._gauge("redis_up", "Whether Redis answers every worker", "livemin")
         self.revision = self._gauge("policy_revision", "The revision of the policy in force", "livemin")
         self.stale = self._gauge("policy_stale", "Whether a newer policy may exist that can't be seen", "livemax")
+        self.unread = self._gauge(
+            "policy_unread_revision", "The newest revision, while this version can't read it", "livemax"
+        )
         self.fleet_gateways = self._gauge("fleet_gateways", "Gateways that are heard of on the control log", "livemax")
         self.fleet_workers = self._gauge("fleet_workers", "Workers that are heard of on the control log", "livemax")
 

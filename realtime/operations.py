@@ -57,8 +57,14 @@ class Operations:
         if not self._parts.follower.filled:
             raise LogUnavailable("this gateway has not read the log yet")
         if not self._parts.revisions.is_loaded:
-            raise LogUnavailable("this gateway does not know the policy in force yet")
+            raise LogUnavailable(self._unknown_policy())
         return json({"status": "ok"})
+
+    def _unknown_policy(self) -> str:
+        unread = self._parts.revisions.unread
+        if not unread:
+            return "this gateway does not know the policy in force yet"
+        return f"this version can read neither revision {unread} of the policy nor any before it: update this gateway"
 
     async def metrics(self) -> Response:
         """Tell the metrics of this gateway, in Prometheus's text format."""
@@ -103,7 +109,11 @@ class Operations:
                 "away": parts.follower.is_away,
             },
             "window": {"events": len(window), "bytes": window.bytes, "base": str(window.base)},
-            "policy": {"revision": revisions.current.number, "stale": revisions.is_stale},
+            "policy": {
+                "revision": revisions.current.number,
+                "stale": revisions.is_stale,
+                "unread": revisions.unread,
+            },
         }
 
     async def _redis(self) -> dict[str, Any]:

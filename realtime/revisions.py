@@ -6,6 +6,11 @@ log, in the same transaction. Until the first change, revision 0 is in force: ``
 
 What this process has in force is put back when Redis has lost it (a failover to a replica that lagged, a flush): a
 switch that was thrown is not silently undone.
+
+A revision may be of a newer version, in words that this one doesn't know. Then the last one that could be read stays in
+force; who starts takes the newest that can, and so has what those have that run. It is told. What can't be read is only
+replaced as a whole here, by its number: a smaller change would undo the rest of it unseen. Only where none can be read,
+a gateway that starts is not ready.
 """
 
 from __future__ import annotations
@@ -24,10 +29,10 @@ from policies.document import parse
 from policies.policy import compiled
 from realtime.channel.event import LARGEST
 from realtime.control import key
-from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
+from realtime.errors import GaplessError, InvalidField, LogUnavailable, NotFound, PreconditionFailed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from policies.document import Document
     from realtime.control import Control
@@ -39,6 +44,10 @@ _STREAM: Final = key("policy")
 _KEPT: Final = 1_000
 _RETRY_S: Final = 0.5
 _TRIES: Final = 5
+_PAGE: Final = 50
+
+Raw = tuple[bytes, Any]
+"""An entry of the stream: its id, its fields."""
 
 _log = structlog.get_logger("gapless.policy")
 
@@ -71,16 +80,20 @@ class Revisions:
         self.current = self._first
         self.is_loaded = False
         """Whether it is known what Redis holds."""
-        self._is_unread = False
-        """Whether what Redis holds now can't be read by this version."""
+        self.unread = 0
+        """The number of the newest revision, while this version can't read it; 0: it can."""
         control.on_restart(self._wanted.set)
         control.on_record(REVISED, lambda _id, _data: self._wanted.set())
         offers.adopt(compiled(self.baseline, offers.catalogue), 0)
 
     @property
     def is_stale(self) -> bool:
-        """Whether a newer revision may exist that can't be seen, since Redis does not answer."""
-        return self._control.is_away or not self.is_loaded or self._is_unread
+        """Whether a newer revision exists that can't be read, or may exist, since Redis does not answer."""
+        return self._control.is_away or not self.is_loaded or self.unread > 0
+
+    @property
+    def _newest(self) -> int:
+        return self.unread or self.current.number
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
@@ -92,19 +105,42 @@ class Revisions:
             except LogUnavailable:
                 self._wanted.set()
                 await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - a revision that this version can't read must not end the following
-                self._is_unread = True
-                _log.exception("policy not read")
+            except Exception:  # noqa: BLE001 - whoever hears of a policy and fails must not end the following
+                _log.exception("policy not taken on")
                 await asyncio.sleep(_RETRY_S)
 
     async def _load(self) -> None:
-        newest = await self._newest()
-        if newest is not None and newest.number >= self.current.number:
-            self._enforce(newest)
-        elif self.current.number:
+        raws = await self._raws("+", 1)
+        newest = _number(raws[0]) if raws else 0
+        if newest < self.current.number:
             _log.warning("policy put back", revision=self.current.number)
             await self._write(self.current)
-        self.is_loaded, self._is_unread = True, False
+        elif raws and not self._take(raws[0]):
+            if newest != self.unread:
+                self.unread = newest
+                _log.error("policy not read: this gateway wants an update", revision=newest)
+            self.is_loaded = self.is_loaded or await self._fall_back(newest)
+            return
+        self.is_loaded, self.unread = True, 0
+
+    async def _fall_back(self, above: int) -> bool:
+        """Put in force the newest revision below that can be read; tell whether there is one."""
+        while raws := await self._raws(f"({above}-0", _PAGE):
+            if any(self._take(raw) for raw in raws):
+                return True
+            above = _number(raws[-1])
+        return False
+
+    def _take(self, raw: Raw) -> bool:
+        """Put a revision in force, if this version can read it."""
+        try:
+            revision = _revision(raw)
+            compiled(parse(revision.policy), self._offers.catalogue, tolerant=True)
+        except (InvalidField, msgspec.MsgspecError) as error:
+            _log.warning("revision not read", revision=_number(raw), why=str(error))
+            return False
+        self._enforce(revision)
+        return True
 
     def _enforce(self, revision: Revision) -> None:
         if self.current.number and revision == self.current:
@@ -130,7 +166,7 @@ class Revisions:
         before = self.document
         document = document.with_transports(self._offers.catalogue)
         changes = differences(before.dump(), document.dump())
-        if not changes and self.current.number:
+        if not changes and self.current.number and not self.unread:
             return self.current
         now_ms = int(time.time() * 1000)
         revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
@@ -153,9 +189,9 @@ class Revisions:
             PreconditionFailed: it is not.
             LogUnavailable: Redis does not answer.
         """
-        if expected != self.current.number:
+        if expected != self._newest:
             await self._load()
-        if expected != self.current.number:
+        if expected != self._newest:
             raise self._changed()
 
     async def edit(
@@ -167,6 +203,8 @@ class Revisions:
             PreconditionFailed: revision `expected` is in force no longer; without one, somebody was first every time.
             GaplessError: what `change` and `save` raise.
         """
+        if self.unread:
+            raise self._changed()
         if expected is not None:
             await self.require(expected)
             return await self.save(change(self.document), by, reason, expected)
@@ -195,11 +233,7 @@ class Revisions:
 
     async def list(self, limit: int, before: int | None = None) -> list[Revision]:
         """Return up to `limit` revisions, newest first, those below `before` when it is given."""
-        if before == 0:  # below the lowest id Redis takes no interval for one
-            return []
-        newest = "+" if before is None else f"({before}-0"
-        raws = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
-        return [_revision(raw) for raw in raws]
+        return [_revision(raw) for raw in await self._raws("+" if before is None else f"({before}-0", limit)]
 
     async def revision(self, number: int) -> Revision:
         """Return one revision; 0 is the configuration that this process began with.
@@ -220,9 +254,12 @@ class Revisions:
         raws = await self._control.log.execute("XRANGE", _STREAM, f"{number}-0", f"{number}-0")
         return _revision(raws[0]) if raws else None
 
-    async def _newest(self) -> Revision | None:
-        raws = await self._control.log.execute("XREVRANGE", _STREAM, "+", "-", "COUNT", 1)
-        return _revision(raws[0]) if raws else None
+    async def _raws(self, newest: str, limit: int) -> Sequence[Raw]:
+        """Read up to so many entries of the stream, newest first."""
+        if newest == "(0-0":  # below the lowest id Redis takes no interval for one
+            return []
+        raws: Sequence[Raw] = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
+        return raws
 
     async def _write(self, revision: Revision) -> None:
         body = msgspec.json.encode(revision)
@@ -230,13 +267,24 @@ class Revisions:
         await self._control.say(REVISED, {"revision": revision.number, "by": revision.by}, beside=[add])
 
     def _changed(self) -> GaplessError:
+        if self.unread:
+            return PreconditionFailed(
+                f"revision {self.unread} is in force, which this version can't read: change it at a gateway that can, "
+                f'or replace it whole, with If-Match: "{self.unread}"',
+                revision=self.unread,
+            )
         return PreconditionFailed(
             f"the policy was changed meanwhile; revision {self.current.number} is in force: read it, and try again",
             revision=self.current.number,
         )
 
 
-def _revision(raw: tuple[bytes, Any]) -> Revision:
+def _number(raw: Raw) -> int:
+    """Read the number of an entry, which needs no understanding of it."""
+    return int(raw[0].partition(b"-")[0])
+
+
+def _revision(raw: Raw) -> Revision:
     """Read an entry of the stream; its fields come as a mapping, or flat where it was read by a plain command."""
     _, fields = raw
     return msgspec.json.decode(fields[b"r"] if isinstance(fields, dict) else fields[1], type=Revision)

@@ -194,6 +194,7 @@ class PolicyHealth(Told):
 
     revision: Count
     stale: bool
+    unread: Count
 
 
 class HealthDetails(Told):

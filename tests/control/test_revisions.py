@@ -10,9 +10,10 @@ import msgspec
 import pytest
 from redis import Redis
 
+from policies.document import Document
 from realtime.control import key
 from realtime.errors import LogUnavailable, NotFound, PreconditionFailed
-from realtime.revisions import REVISED
+from realtime.revisions import REVISED, Revision
 from tests.control.workers import BASELINE, CATALOGUE, worker
 from tests.support.proxy import proxy
 from tests.support.redis import RedisServer
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from policies.document import Document
-    from realtime.revisions import Revision
 
 STREAM = key("policy")
 
@@ -199,20 +198,71 @@ async def test_a_revision_that_another_made_after_a_failover_counts(redis_url: s
         await one.has("long-poll")
 
 
+def unreadable(redis: Redis, *numbers: int) -> None:
+    """Write revisions as a newer version might."""
+    for number in numbers:
+        newer = Revision(number, {"moods": ["good"]}, "alice", 0, "a newer version")
+        redis.xadd(STREAM, {"r": msgspec.json.encode(newer)}, id=f"{number}-0")
+
+
 async def test_a_revision_that_this_version_cannot_read_leaves_the_last_one_and_says_so(
     redis_url: str, redis: Redis
 ) -> None:
     async with worker(redis_url) as one:
         await one.prefer("polling")
-        newer = msgspec.structs.replace(one.revisions.current, number=2, policy={"moods": ["good"]})
-        redis.xadd(STREAM, {"r": msgspec.json.encode(newer)}, id="2-0")
+        unreadable(redis, 2)
         await one.control.say(REVISED, {})
-        await until(lambda: one.revisions.is_stale)
+        await until(lambda: one.revisions.unread == 2)
+        assert one.revisions.is_loaded
+        assert one.revisions.is_stale
         assert one.revisions.document.preference == ("polling",)
         readable = msgspec.structs.replace(one.revisions.current, number=3, request="another")
         redis.xadd(STREAM, {"r": msgspec.json.encode(readable)}, id="3-0")
         await one.control.say(REVISED, {})
         await until(lambda: not one.revisions.is_stale)
+        assert one.revisions.unread == 0
+
+
+@pytest.mark.parametrize("newer", [1, 60], ids=["one", "more than are read at once"])
+async def test_who_starts_takes_the_newest_revision_that_it_can_read(redis_url: str, redis: Redis, newer: int) -> None:
+    async with worker(redis_url) as one:
+        await one.prefer("sse")
+        await one.prefer("polling")
+    unreadable(redis, *range(3, 3 + newer))
+    async with worker(redis_url) as late:
+        assert (late.revisions.current.number, late.revisions.document.preference) == (2, ("polling",))
+        assert late.revisions.unread == 2 + newer
+        assert late.revisions.is_stale
+    assert kept(redis)[-1] == 2 + newer, "and puts nothing back over it"
+
+
+async def test_who_starts_and_can_read_no_revision_is_not_ready_until_it_can(redis_url: str, redis: Redis) -> None:
+    unreadable(redis, 1, 2)
+    async with worker(redis_url, ready=False) as one:
+        await until(lambda: one.revisions.unread == 2)
+        assert not one.revisions.is_loaded
+        policy = Document(preference=("polling",)).dump()
+        redis.xadd(STREAM, {"r": msgspec.json.encode(Revision(3, policy, "bob", 0, ""))}, id="3-0")
+        await one.control.say(REVISED, {})
+        await until(lambda: one.revisions.is_loaded)
+        assert one.revisions.document.preference == ("polling",)
+
+
+async def test_what_cannot_be_read_is_not_changed_but_can_be_replaced(redis_url: str, redis: Redis) -> None:
+    async with worker(redis_url) as one:
+        await one.prefer("polling")
+        unreadable(redis, 2)
+        with pytest.raises(PreconditionFailed, match="revision 2 is in force, which this version can't read"):
+            await one.prefer("sse")
+        for expected in (None, 1, 2):
+            with pytest.raises(PreconditionFailed) as refused:
+                await one.revisions.edit(lambda document: document, "alice", "", expected)
+            assert json.loads(refused.value.body())["revision"] == 2
+        assert kept(redis) == [1, 2]
+        replaced = await one.revisions.save(one.revisions.document, "bob", "a downgrade, to what was before", 2)
+        assert (replaced.number, replaced.by) == (3, "bob")
+        await until(lambda: not one.revisions.is_stale)
+        assert one.revisions.document.preference == ("polling",)
 
 
 async def test_while_redis_is_away_the_last_policy_counts_and_is_said_to_be_old(

@@ -76,15 +76,15 @@ class Worker:
 
 
 @asynccontextmanager
-async def worker(redis_url: str) -> AsyncIterator[Worker]:
-    """Run a worker until the block ends; it has heard what there is to hear when the block begins."""
+async def worker(redis_url: str, *, ready: bool = True) -> AsyncIterator[Worker]:
+    """Run a worker until the block ends; if it is `ready`, it has heard what there is to hear when the block begins."""
     redis = connect(redis_url, _TIMEOUT_S, 8)
     wheel = Wheel()
     one = Worker(Control(redis, lambda: connect(redis_url, _BLOCKED_S, 1), wheel))
     parts = (one.control.follower, one.revisions, one.revocations)
     tasks = [asyncio.create_task(part.run()) for part in parts]
     try:
-        await until(lambda: one.revisions.is_loaded and one.position > ORIGIN)
+        await until(lambda: one.revisions.is_loaded == ready and one.position > ORIGIN)
         yield one
     finally:
         for task in tasks:

@@ -23,14 +23,15 @@ _LINES = 9
 _LONGEST_S = 60
 _INTERPRETERS = {"python": f'"{sys.executable}" -', "php": "php", "ruby": "ruby -W"}
 
-# `set -a` exports what is assigned, so that it can be kept; settings of the service are each block's own.
+# `set -a` exports what is assigned, so that it can be kept; settings of the service are each block's own. Functions are
+# kept too; ours come after them.
 _BEFORE = f"""
 set -euo pipefail
 set -a
 [ ! -e "$KEPT" ] || . "$KEPT"
-trap 'export -p | grep -v GAPLESS_ > "$KEPT"' EXIT
+trap '{{ export -p | grep -v GAPLESS_; declare -f; }} > "$KEPT"' EXIT
 
-watched() {{ timeout {_WATCH_S} "$@" | head -n {_LINES} || true; }}
+watched() {{ timeout {_WATCH_S} "$@" | sed -u {_LINES}q || true; }}
 
 served() {{
   command gapless "$@" > serving & local pid=$!

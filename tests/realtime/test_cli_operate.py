@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import resource
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -18,11 +20,16 @@ from realtime.cli import app
 from tests.support.buffering import buffering
 from tests.support.gateway import SECRET, Gateway, gateway
 from tests.support.program import program
+from tests.support.proxy import proxy
 from tests.support.redis import RedisServer, free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    import subprocess
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
     from pathlib import Path
+
+    from redis.asyncio import Redis
 
     Command = Callable[..., Awaitable[Any]]
 
@@ -277,6 +284,62 @@ async def test_doctor_finds_a_redis_that_would_lose_history(run: Command, tmp_pa
     assert found["redis persistence"]["state"] == "warning"
 
 
+async def test_doctor_finds_a_redis_that_is_too_old(run: Command, valkey: RedisServer) -> None:
+    async with proxy(valkey.port) as older:
+        older.alters = partial(re.compile(rb"(?<=\n(?:redis|valke))(y?_version:)\d(?=\.)").sub, rb"\g<1>6")
+        found = await examined(run, GAPLESS_REDIS__URL=older.redis_url)
+    assert found["redis version"]["state"] == "problem"
+    assert found["redis version"]["told"].startswith("Valkey 6.")
+    assert "version 7" in found["redis version"]["do"]
+
+
+@pytest.mark.parametrize(("leeway", "state"), [("5s", "problem"), ("5m", "warning")])
+async def test_doctor_finds_a_clock_that_is_off(run: Command, valkey: RedisServer, leeway: str, state: str) -> None:
+    def ahead(answer: bytes) -> bytes:
+        """Let the answer to TIME be that of a minute later."""
+        return re.sub(rb"(?<=^\*2\r\n\$10\r\n)\d{10}", lambda found: b"%d" % (int(found[0]) + 60), answer)
+
+    async with proxy(valkey.port) as fast:
+        fast.alters = ahead
+        found = await examined(run, GAPLESS_REDIS__URL=fast.redis_url, GAPLESS_AUTH__LEEWAY=leeway)
+    assert found["clocks"]["state"] == state
+    assert re.fullmatch(r"Redis's clock is (59|60)\d\d\d ms ahead of this machine's", found["clocks"]["told"])
+    assert "NTP" in found["clocks"]["do"]
+
+
+async def test_doctor_finds_a_redis_that_cannot_write_its_file(run: Command, tmp_path: Path) -> None:
+    server = FullDisk(tmp_path / "redis")
+    await server.start()
+    try:
+        server.fill()
+        async with server.client as client:
+            await client.set("one", "more")
+        async with server.client as client:
+            await until(lambda: fails_to_write(client))
+        found = await examined(run, GAPLESS_REDIS__URL=server.url)
+    finally:
+        server.stop()
+    assert found["redis persistence"]["state"] == "problem"
+    assert "the append-only file can't be written" in found["redis persistence"]["told"]
+
+
+async def fails_to_write(client: Redis) -> bool:
+    told: dict[str, Any] = await client.info("persistence")
+    return bool(told["aof_last_write_status"] == "err")
+
+
+class FullDisk(RedisServer):
+    """A server whose files can be kept from growing, as on a disk that is full."""
+
+    def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        return super()._launch(["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh", *command])
+
+    def fill(self) -> None:
+        """Let no file grow beyond what fits into nothing."""
+        assert self._process is not None
+        resource.prlimit(self._process.pid, resource.RLIMIT_FSIZE, (1, 1))
+
+
 async def test_doctor_finds_a_redis_that_does_not_answer_and_tells_no_password(run: Command) -> None:
     done = await run("doctor", GAPLESS_REDIS__URL=f"redis://:sesame@127.0.0.1:{free_port()}/0")
     assert done.exit_code == 1
@@ -289,6 +352,20 @@ async def test_doctor_finds_too_few_files_for_the_clients(run: Command, redis_ur
     found = await examined(run, GAPLESS_REDIS__URL=redis_url, GAPLESS_LIMITS__MAX_CLIENTS=str(soft))
     assert found["file limit"]["state"] == "problem"
     assert "LimitNOFILE" in found["file limit"]["do"]
+
+
+async def test_doctor_warns_of_a_low_limit_of_files_where_any_number_of_clients_may_come(
+    run: Command, redis_url: str
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
+    try:
+        found = await examined(run, GAPLESS_REDIS__URL=redis_url)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert found["file limit"]["state"] == "warning"
+    assert found["file limit"]["told"].startswith("1024 files")
+    assert "ulimit" in found["file limit"]["do"]
 
 
 async def test_doctor_finds_a_data_directory_that_cannot_be_written(

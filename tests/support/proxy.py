@@ -1,4 +1,4 @@
-"""A TCP proxy between a client and a server that loses, cuts, delays and holds back what passes."""
+"""A TCP proxy between a client and a server that loses, cuts, delays, alters and holds back what passes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
 _HOST = "127.0.0.1"
 _CHUNK = 65_536
@@ -36,6 +36,8 @@ class Proxy:
         self.port = 0
         self.delay_s = 0.0
         """How long each piece of an answer takes."""
+        self.alters: Callable[[bytes], bytes] | None = None
+        """What it makes of each piece of an answer, as if the server were another one."""
         self.refuses = False
         """Whether new connections are cut at once."""
         self.lost = asyncio.Event()
@@ -110,7 +112,7 @@ class Proxy:
                     return
                 await asyncio.sleep(self.delay_s)
                 await self._passing.wait()
-                line.client.write(data)
+                line.client.write(data if self.alters is None else self.alters(data))
                 await line.client.drain()
 
 

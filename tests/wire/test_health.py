@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import msgspec
 import pytest
 import pytest_asyncio
 
-from tests.support.gateway import gateway
+from realtime.app import Service
+from realtime.connect import connect
+from realtime.revisions import Revision
+from tests.support.gateway import gateway, settings
 from tests.support.redis import RedisServer
 from tests.support.waiting import until
 from tests.wire.support import APP, EVENTS, TICKET, check_problem
@@ -67,7 +71,7 @@ async def test_viewers_and_admins_see_what_it_is_about(plain: Gateway, role: str
     assert seen["follower"]["away"] is False
     assert seen["window"]["events"] >= 1
     assert seen["window"]["bytes"] > 0
-    assert seen["policy"] == {"revision": 0, "stale": False}
+    assert seen["policy"] == {"revision": 0, "stale": False, "unread": 0}
     assert "somebody" not in json.dumps(seen)
 
 
@@ -114,6 +118,26 @@ async def test_without_redis_it_is_degraded_and_stays_ready(tmp_path: Path) -> N
         assert (await running.http.get("/readyz")).status_code == 200, "who is connected is served on"
         assert (await running.http.get("/livez")).json() == {"status": "ok"}
     server.stop()
+
+
+async def test_a_gateway_that_can_read_no_policy_is_not_ready_and_says_why(tmp_path: Path, redis_url: str) -> None:
+    newer = msgspec.json.encode(Revision(7, {"moods": ["good"]}, "alice", 0, "a newer version"))
+    async with connect(redis_url, 1, 1) as redis:
+        await redis.xadd("{gapless:control}:policy", {"r": newer}, id="7-0")
+    service = Service(settings(tmp_path, redis_url), redis_url)
+    await service.start()
+    try:
+        client = service.quart.test_client()
+        await until(lambda: service.revisions.unread == 7)
+        refused = await client.get("/readyz")
+        assert refused.status_code == 503
+        assert "neither revision 7 of the policy nor any before it" in (await refused.get_json(force=True))["detail"]
+        assert (await (await client.get(HEALTH)).get_json()) == {"status": "degraded"}
+        viewer = {"Authorization": f"Bearer {service.credentials.mint('v', ('viewer',))}"}
+        seen = await (await client.get(HEALTH, headers=viewer)).get_json()
+        assert seen["policy"] == {"revision": 0, "stale": True, "unread": 7}
+    finally:
+        await service.stop()
 
 
 async def test_while_it_drains_it_is_not_ready(tmp_path: Path, redis_url: str) -> None:

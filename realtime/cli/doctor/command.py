@@ -12,7 +12,7 @@ from rich.text import Text
 
 from realtime.cli.admin.tables import print_json
 from realtime.cli.console import output
-from realtime.cli.doctor import machine, outside, store
+from realtime.cli.doctor import machine, outside
 from realtime.cli.doctor.findings import OK, PROBLEM, WARNING, Finding, ok, problem
 from realtime.cli.doctor.stream import Visitor
 from realtime.cli.options import URL_VARIABLE, Config, Token, bearer, configured, web_address
@@ -84,6 +84,8 @@ def _findings(
     except ConfigError as error:
         yield problem("configuration", error.detail, "mend it, and run this again: the rest depends on it")
         return
+    from realtime.cli.doctor import store  # noqa: PLC0415 - Redis's client is slow to load, and the doctor's alone
+
     yield ok("configuration", "it can be used")
     yield from machine.examine(settings)
     yield from store.examine(settings)
