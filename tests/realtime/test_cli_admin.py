@@ -453,7 +453,7 @@ async def test_gateways_are_listed_and_one_is_drained(
 ) -> None:
     (tmp_path / "other").mkdir()
     async with gateway(tmp_path / "other", redis_url) as other:
-        name = other.service.member.gateway
+        name = other.worker.member.gateway
 
         async def listed() -> dict[str, list[str]]:
             told = await run("gateways", "--url", served.url)
@@ -484,9 +484,9 @@ async def test_gateways_are_listed_and_one_is_drained(
 
         await until(draining)
         machine = json.loads((await run("gateways", "--url", served.url, "--json")).stdout)
-        assert {one["id"] for one in machine["gateways"]} == {name, served.service.member.gateway}
-        last = await run("drain", served.service.member.gateway, "--url", served.url, "--json")
-        assert json.loads(last.stdout) == {"id": served.service.member.gateway, "draining": True}
+        assert {one["id"] for one in machine["gateways"]} == {name, served.worker.member.gateway}
+        last = await run("drain", served.worker.member.gateway, "--url", served.url, "--json")
+        assert json.loads(last.stdout) == {"id": served.worker.member.gateway, "draining": True}
         assert "there is no other gateway that is ready" in last.stderr
 
 
@@ -527,7 +527,7 @@ async def test_a_viewer_changes_nothing_and_is_told_whose_token_would(
 ) -> None:
     edit()
     await put(served, {"rollouts": [ON_ANDROID]})
-    names = [served.service.member.gateway if one == "here" else one for one in arguments]
+    names = [served.worker.member.gateway if one == "here" else one for one in arguments]
     token = served.token("eve", roles=("viewer",))
 
     async def heard_of() -> bool:

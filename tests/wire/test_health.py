@@ -55,7 +55,7 @@ async def test_viewers_and_admins_see_what_it_is_about(plain: Gateway, role: str
         await stream.envelope("connection.established")
         seen = (await plain.http.get(HEALTH, headers=headers)).json()
     assert seen["status"] == "ok"
-    assert seen["gateway"] == plain.service.member.gateway
+    assert seen["gateway"] == plain.worker.member.gateway
     assert (seen["worker"], seen["ready"], seen["draining"]) == (1, True, False)
     assert seen["redis"]["reachable"] is True
     assert seen["redis"]["round_trip_ms"] > 0
@@ -118,8 +118,8 @@ async def test_without_redis_it_is_degraded_and_stays_ready(tmp_path: Path) -> N
 async def test_while_it_drains_it_is_not_ready(tmp_path: Path, redis_url: str) -> None:
     async with gateway(tmp_path, redis_url, {"SERVER__DRAIN": "30s"}) as running:
         admin = running.bearer("root", roles=("admin",))
-        name = running.service.member.gateway
-        await until(lambda: running.service.desk.fleet.knows(name))
+        name = running.worker.member.gateway
+        await until(lambda: running.worker.desk.fleet.knows(name))
         drained = await running.http.post(f"/api/v1/admin/gateways/{name}/drain", headers=admin)
         assert drained.status_code == 202, drained.text
 
