@@ -10,7 +10,6 @@ switch that was thrown is not silently undone.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -25,6 +24,7 @@ from policies.policy import compiled
 from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, LogUnavailable, NotFound, PreconditionFailed
+from realtime.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,7 +37,6 @@ REVISED: Final = "policy.revised"
 
 _STREAM: Final = key("policy")
 _KEPT: Final = 1_000
-_RETRY_S: Final = 0.5
 _TRIES: Final = 5
 
 _log = structlog.get_logger("gapless.policy")
@@ -64,7 +63,7 @@ class Revisions:
         """Begin with the configuration's policy; what is in force is put into `offers`."""
         self._control = control
         self._offers = offers
-        self._wanted = asyncio.Event()
+        self._news = News(control, REVISED)
         self.baseline = baseline.with_transports(offers.catalogue)
         self.document = self.baseline
         self._first = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
@@ -73,8 +72,6 @@ class Revisions:
         """Whether it is known what Redis holds."""
         self._is_unread = False
         """Whether what Redis holds now can't be read by this version."""
-        control.on_restart(self._wanted.set)
-        control.on_record(REVISED, lambda _id, _data: self._wanted.set())
         offers.adopt(compiled(self.baseline, offers.catalogue), 0)
 
     @property
@@ -84,18 +81,16 @@ class Revisions:
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await self._load()
-            except LogUnavailable:
-                self._wanted.set()
-                await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - a revision that this version can't read must not end the following
-                self._is_unread = True
-                _log.exception("policy not read")
-                await asyncio.sleep(_RETRY_S)
+        await self._news.follow(self._read)
+
+    async def _read(self) -> None:
+        try:
+            await self._load()
+        except LogUnavailable:
+            raise
+        except Exception:
+            self._is_unread = True
+            raise
 
     async def _load(self) -> None:
         newest = await self._newest()
