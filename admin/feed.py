@@ -14,7 +14,6 @@ from policies.decide import Context
 from realtime.attach import write
 from realtime.channel.event import interest, parse_filter
 from realtime.channel.reader import Reader, Replays
-from realtime.connections import end_revoked
 from realtime.control import CHANNEL
 from realtime.delivery.attachment import Attachment, Plan
 from realtime.errors import Draining, GaplessError, LogUnavailable
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
     from realtime.control import Control
     from realtime.delivery.exchange import Exchange
     from realtime.request import Request
-    from realtime.revocations import Revocations
     from transports.transport import Transport
 
 FEED: Final = "/admin/events"
@@ -77,7 +75,3 @@ class Feed:
 
     def _retry_ms(self) -> int:
         return int(self._settings.retry * random.uniform(0.5, 1.5))
-
-    def end_revoked(self, revocations: Revocations) -> None:
-        """End what revoked operators look at."""
-        end_revoked(self._control.hub, revocations)

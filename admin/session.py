@@ -21,7 +21,7 @@ from admin.door import ADMIN, VIEWER, operator
 from realtime.auth import somebody
 from realtime.auth.cookie import LARGEST, is_same_host, is_secure, value
 from realtime.auth.credentials import unix_ms
-from realtime.auth.tickets import Tickets, derived
+from realtime.auth.tickets import Content, Tickets, derived
 from realtime.errors import BadCredential, CredentialRequired, InvalidField
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Sessions:
         """
         who = somebody(known.sub, roles=known.roles & {ADMIN, VIEWER}, expires_ms=known.expires_ms, jti=known.jti)
         ttl_ms = (known.expires_ms or 0) - self.now_ms()
-        ticket = self._tickets.seal(who, session="", client={}, transports=None, arms={}, ttl_ms=ttl_ms, cookie=True)
+        ticket = self._tickets.seal(who, Content(session="", cookie=True), ttl_ms)
         if len(NAME) + 1 + len(ticket.text) > LARGEST:
             raise InvalidField(f"the token's id does not fit a cookie ({LARGEST} bytes)", field="token")
         return self._session(ticket.identity, ticket.expires_ms, ticket.text)

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
-    from realtime.channel.log import Command
+    from realtime.channel.library import Command
     from realtime.delivery.wheel import Wheel
 
 CHANNEL: Final = "control"

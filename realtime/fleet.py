@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from realtime.channel.event import Cursor
     from realtime.channel.follower import Follower
-    from realtime.channel.log import Command
+    from realtime.channel.library import Command
     from realtime.control import Control, Data
     from realtime.delivery.hub import Hub
     from realtime.presence import Presence

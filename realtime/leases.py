@@ -10,22 +10,20 @@ import asyncio
 import secrets
 from collections import Counter, deque
 from contextlib import suppress
-from importlib.resources import files
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
-from redis.exceptions import RedisError, ResponseError
 
-from realtime.channel.log import unavailable
+from realtime.channel.library import Library
 from realtime.control import BASE, key
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from redis.asyncio import Redis
 
-    from realtime.channel.log import Command
+    from realtime.channel.library import Command
     from realtime.fleet import Member
 
 ALIVE_MS: Final = 5_000
@@ -53,7 +51,7 @@ class Leases:
 
     def __init__(self, redis: Redis, member: Member) -> None:
         """Count for a worker."""
-        self._redis = redis
+        self._library = Library(redis, "realtime", "leases.lua")
         self._member = f"{member.gateway}.{member.worker}"
         self._held: Counter[str] = Counter()
         self._released: deque[Lease] = deque(maxlen=_MOST_UNTOLD)
@@ -72,9 +70,9 @@ class Leases:
     async def take(self, holder: str, stream: str, most: int, *, replace: bool) -> Lease | None:
         """Take a lease; `None` when `most` others are open. With `replace`, the oldest of those goes instead."""
         token = secrets.token_urlsafe(9)
-        arguments = (BASE, self._member, stream, token, most, int(replace), ALIVE_MS)
+        take = _call("take", holder, BASE, self._member, stream, token, most, int(replace), ALIVE_MS)
         try:
-            taken, *oldest = await self._call("take", key(f"streams {holder}"), *arguments)
+            taken, *oldest = await self._library.execute(*take)
         except LogUnavailable:
             return self._take_alone(holder, stream, token, most)
         if not taken:
@@ -122,37 +120,9 @@ class Leases:
             await self._releasing
 
     async def _tell(self, leases: Sequence[Lease]) -> None:
-        pipe = self._redis.pipeline(transaction=False)
-        for lease in leases:
-            pipe.execute_command(
-                "FCALL", "gapless_leases_1_release", 1, key(f"streams {lease.holder}"), lease.stream, lease.token
-            )
-        try:
-            await pipe.execute(raise_on_error=False)  # one that Redis does not know of is released
-        except (RedisError, OSError, TimeoutError) as error:
-            raise unavailable(error) from error
+        commands = [_call("release", one.holder, one.stream, one.token) for one in leases]
+        await self._library.pipe(commands, strict=False)  # one that Redis does not know of is released
 
-    async def _call(self, name: str, *arguments: object) -> list[bytes]:
-        command = ("FCALL", f"gapless_leases_1_{name}", 1, *arguments)
-        try:
-            try:
-                return await self._run(*command)
-            except ResponseError as error:
-                if "function not found" not in str(error).lower():
-                    raise
-                await self._load()
-                return await self._run(*command)
-        except (RedisError, OSError, TimeoutError) as error:
-            raise unavailable(error) from error
 
-    async def _run(self, *command: object) -> list[bytes]:
-        run: Callable[..., Awaitable[list[bytes]]] = self._redis.execute_command
-        return await run(*command)
-
-    async def _load(self) -> None:
-        code = files("realtime").joinpath("leases.lua").read_text()
-        try:
-            await self._redis.function_load(code)
-        except ResponseError as error:
-            if "already exists" not in str(error):
-                raise
+def _call(name: str, holder: str, *arguments: object) -> Command:
+    return ("FCALL", f"gapless_leases_1_{name}", 1, key(f"streams {holder}"), *arguments)

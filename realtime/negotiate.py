@@ -9,6 +9,7 @@ from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, StrictStr
 
+from realtime.auth import Content
 from realtime.channel.event import parse_cursor, timestamp
 from realtime.context import described
 from realtime.errors import InvalidField, LogUnavailable, NoCommonTransport, NoTransport
@@ -91,17 +92,16 @@ class Negotiator:
         decision = self._decide(described(credential.identity, client, supported, failed))
         policy = self.offers.policy
         now_ms = time.time_ns() // 1_000_000
-        ticket = self.credentials.seal(
-            credential.identity,
+        content = Content(
             session=uuid4().hex,
             client=client,
             transports=supported,
             arms=decision.arms,
-            ttl_ms=self.live.settings.auth.ticket_ttl,
             failed=dict.fromkeys(failed, now_ms + policy.fallback_retry_after_ms),
             first=decision.first or "",
             revision=policy.revision,
         )
+        ticket = self.credentials.seal(credential.identity, content, self.live.settings.auth.ticket_ttl)
         return {
             "session": ticket.session,
             "ticket": ticket.text,

@@ -15,7 +15,6 @@ a gateway that starts is not ready.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
@@ -30,6 +29,7 @@ from policies.policy import compiled
 from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, InvalidField, LogUnavailable, NotFound, PreconditionFailed
+from realtime.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -42,7 +42,6 @@ REVISED: Final = "policy.revised"
 
 _STREAM: Final = key("policy")
 _KEPT: Final = 1_000
-_RETRY_S: Final = 0.5
 _TRIES: Final = 5
 _PAGE: Final = 50
 
@@ -73,7 +72,7 @@ class Revisions:
         """Begin with the configuration's policy; what is in force is put into `offers`."""
         self._control = control
         self._offers = offers
-        self._wanted = asyncio.Event()
+        self._news = News(control, REVISED)
         self.baseline = baseline.with_transports(offers.catalogue)
         self.document = self.baseline
         self._first = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
@@ -82,8 +81,6 @@ class Revisions:
         """Whether it is known what Redis holds."""
         self.unread = 0
         """The number of the newest revision, while this version can't read it; 0: it can."""
-        control.on_restart(self._wanted.set)
-        control.on_record(REVISED, lambda _id, _data: self._wanted.set())
         offers.adopt(compiled(self.baseline, offers.catalogue), 0)
 
     @property
@@ -97,17 +94,7 @@ class Revisions:
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await self._load()
-            except LogUnavailable:
-                self._wanted.set()
-                await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - whoever hears of a policy and fails must not end the following
-                _log.exception("policy not taken on")
-                await asyncio.sleep(_RETRY_S)
+        await self._news.follow(self._load)
 
     async def _load(self) -> None:
         raws = await self._raws("+", 1)

@@ -8,7 +8,6 @@ lifted shortly before may then be refused again, never the other way round.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -16,7 +15,7 @@ import msgspec
 import structlog
 
 from realtime.control import key
-from realtime.errors import LogUnavailable
+from realtime.news import News
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,7 +28,6 @@ REVOKED: Final = "credential.revoked"
 _HASH: Final = key("revoked")
 _CHANGED: Final = ("HINCRBY", _HASH, "", 1)
 """Counts in the field without a name."""
-_RETRY_S: Final = 0.5
 
 _log = structlog.get_logger("gapless.security")
 
@@ -65,9 +63,7 @@ class Revocations:
         self._ended = ended
         self._known: dict[str, Revocation] = {}
         self._changes = 0
-        self._wanted = asyncio.Event()
-        control.on_restart(self._wanted.set)
-        control.on_record(REVOKED, lambda _id, _data: self._wanted.set())
+        self._news = News(control, REVOKED)
 
     def __call__(self, identity: Identity) -> bool:
         """Tell whether an identity is refused."""
@@ -109,17 +105,7 @@ class Revocations:
 
     async def run(self) -> None:
         """Read them whenever there is news, until cancelled."""
-        while True:
-            await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await self._load()
-            except LogUnavailable:
-                self._wanted.set()
-                await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - the last ones known count on
-                _log.exception("revocations not read")
-                await asyncio.sleep(_RETRY_S)
+        await self._news.follow(self._load)
 
     async def _load(self) -> None:
         raws = await self._control.log.execute("HGETALL", _HASH)

@@ -12,6 +12,7 @@ from quart import request as quart_request
 from werkzeug.exceptions import HTTPException, MethodNotAllowed, NotFound, RequestEntityTooLarge
 
 from realtime import errors, security
+from realtime.auth import Content
 from realtime.framework import answered, asked, body, json, name_routes, nothing, route
 from realtime.negotiate import Proposal
 from realtime.offers import EVENTS
@@ -87,16 +88,9 @@ class Routes:
             raise errors.CredentialRequired(_BEARER_ONLY)
         credential = await self._credentials.authenticate_fresh(request)
         wanted = await body(TicketRequest)
-        expires_ms = credential.identity.expires_ms or 0
-        ticket = self._credentials.seal(
-            credential.identity,
-            session=uuid4().hex,
-            client={},
-            transports=None,
-            arms={},
-            ttl_ms=expires_ms if wanted.cookie else self._live.settings.auth.ticket_ttl,
-            cookie=wanted.cookie,
-        )
+        ttl_ms = credential.identity.expires_ms or 0 if wanted.cookie else self._live.settings.auth.ticket_ttl
+        content = Content(session=uuid4().hex, cookie=wanted.cookie)
+        ticket = self._credentials.seal(credential.identity, content, ttl_ms)
         life_ms = ticket.expires_ms - ticket.issued_ms
         if not wanted.cookie:
             return json({"ticket": ticket.text, "expires_in_ms": life_ms}, has_ticket=True)

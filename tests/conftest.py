@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from tests.support.gateway import Gateway, gateway
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """One Valkey for the tests of this process that don't hurt it."""
-    server = RedisServer(tmp_path_factory.mktemp("valkey"))
-    asyncio.run(server.start())
-    yield server
-    server.stop()
+    with redis_server(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
 
 
 @pytest.fixture

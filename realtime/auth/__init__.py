@@ -11,6 +11,6 @@
 from realtime.auth.credentials import Credential, Credentials
 from realtime.auth.identity import Identity, somebody
 from realtime.auth.keys import KeyUnknown
-from realtime.auth.tickets import Ticket
+from realtime.auth.tickets import Content, Ticket
 
-__all__ = ["Credential", "Credentials", "Identity", "KeyUnknown", "Ticket", "somebody"]
+__all__ = ["Content", "Credential", "Credentials", "Identity", "KeyUnknown", "Ticket", "somebody"]

@@ -6,7 +6,7 @@ import math
 import secrets
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import msgspec
 import structlog
@@ -15,12 +15,12 @@ from realtime.auth.claims import Claims
 from realtime.auth.cookie import TicketCookie
 from realtime.auth.identity import MAIN, Identity, anonymous
 from realtime.auth.keys import KeyUnknown, fetch
-from realtime.auth.tickets import Ticket, Tickets
+from realtime.auth.tickets import Content, Ticket, Tickets
 from realtime.auth.tokens import Tokens
 from realtime.errors import BadCredential, CredentialRequired
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from realtime.auth.keys import Fetch
     from realtime.config import Settings
@@ -167,37 +167,13 @@ class Credentials:
         """Return the ticket of a text, which came in the query, or in the cookie; raises as `authenticate` does."""
         return self._tickets.open(text, cookie=cookie)
 
-    def seal(  # noqa: PLR0913 - what a ticket holds
-        self,
-        identity: Identity,
-        *,
-        session: str,
-        client: Mapping[str, Any],
-        transports: Sequence[str] | None,
-        arms: Mapping[str, str],
-        ttl_ms: int,
-        cookie: bool = False,
-        failed: Mapping[str, int] | None = None,
-        first: str = "",
-        revision: int = 0,
-    ) -> Ticket:
+    def seal(self, identity: Identity, content: Content, ttl_ms: int) -> Ticket:
         """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity."""
-        return self._tickets.seal(
-            identity,
-            session=session,
-            client=client,
-            transports=transports,
-            arms=arms,
-            ttl_ms=ttl_ms,
-            cookie=cookie,
-            failed=failed or {},
-            first=first,
-            revision=revision,
-        )
+        return self._tickets.seal(identity, content, ttl_ms)
 
     def renew(self, ticket: Ticket, ttl_ms: int) -> Ticket:
         """Make a later ticket of the same content, which lives `ttl_ms`, and never longer than the token behind it."""
-        return self._tickets.renew(ticket, ttl_ms)
+        return self.seal(ticket.identity, ticket, ttl_ms)
 
     def cookie_header(self, ticket: Ticket | None, request: Request) -> str:
         """Return the ``Set-Cookie`` that carries a ticket made for the cookie, or with ``None`` clears it.

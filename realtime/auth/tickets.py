@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -22,39 +21,44 @@ from realtime.auth.recent import Recent
 from realtime.errors import BadCredential
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
 LONGEST: Final = 16 * 1024
 """Characters of a ticket: what the largest token says, and the client's context."""
 
-_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _PURPOSE: Final = b"gapless ticket 1"
 """Goes into the key. The number changes with the meaning of a sealed field, never for a field added at the end."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ticket:
-    """One client's identity, session and context, sealed in `text` until `expires_ms` (unix milliseconds)."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """What a ticket says of its client, besides who that is."""
 
-    identity: Identity
     session: str
-    client: Mapping[str, Any]
+    client: Mapping[str, Any] = field(default_factory=dict)
     """What negotiate was told of the client (its ``client`` object)."""
-    transports: tuple[str, ...] | None
+    transports: tuple[str, ...] | None = None
     """What the client supports; ``None`` when it didn't say."""
-    arms: Mapping[str, str]
+    arms: Mapping[str, str] = field(default_factory=dict)
     """Rollout → the arm that the client is in."""
-    expires_ms: int
-    issued_ms: int
-    text: str = field(repr=False)
     cookie: bool = False
-    """Whether it was made for the cookie; it counts nowhere else."""
+    """Whether it is made for the cookie; it counts nowhere else."""
     failed: Mapping[str, int] = field(default_factory=dict)
     """Transport that failed for the client → until when it is avoided, in unix milliseconds."""
     first: str = ""
     """The transport that the client was told to use first."""
     revision: int = 0
     """The policy's revision that it was told so by."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket(Content):
+    """One client's identity, session and context, sealed in `text` until `expires_ms` (unix milliseconds)."""
+
+    identity: Identity
+    expires_ms: int
+    issued_ms: int
+    text: str = field(repr=False)
 
 
 class _Seal(msgspec.Struct, array_like=True, frozen=True):
@@ -115,20 +119,7 @@ class Tickets:
         self._anonymous = anonymous
         self._opened.clear()
 
-    def seal(  # noqa: PLR0913 - what a ticket holds
-        self,
-        identity: Identity,
-        *,
-        session: str,
-        client: Mapping[str, Any],
-        transports: Sequence[str] | None,
-        arms: Mapping[str, str],
-        ttl_ms: int,
-        cookie: bool = False,
-        failed: Mapping[str, int] = _NONE,
-        first: str = "",
-        revision: int = 0,
-    ) -> Ticket:
+    def seal(self, identity: Identity, content: Content, ttl_ms: int) -> Ticket:
         """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity."""
         issued = self._now_ms()
         latest = issued + ttl_ms if identity.expires_ms is None else min(issued + ttl_ms, identity.expires_ms)
@@ -140,34 +131,19 @@ class Tickets:
             publish=identity.publish,
             jti=identity.jti,
             token_expires_ms=identity.expires_ms,
-            session=session,
-            client=dict(client),
-            transports=None if transports is None else tuple(transports),
-            arms=dict(arms),
+            session=content.session,
+            client=dict(content.client),
+            transports=content.transports,
+            arms=dict(content.arms),
             issued_ms=issued,
             expires_ms=max(issued, latest),  # a token within its leeway has no life left to give
-            cookie=cookie,
-            failed=dict(failed),
-            first=first,
-            revision=revision,
+            cookie=content.cookie,
+            failed=dict(content.failed),
+            first=content.first,
+            revision=content.revision,
         )
         sealed = _encoded(msgspec.json.encode(seal))
         return _ticket(seal, identity, f"{sealed}.{self._mac(sealed)}")
-
-    def renew(self, ticket: Ticket, ttl_ms: int) -> Ticket:
-        """Make a later ticket of the same content."""
-        return self.seal(
-            ticket.identity,
-            session=ticket.session,
-            client=ticket.client,
-            transports=ticket.transports,
-            arms=ticket.arms,
-            ttl_ms=ttl_ms,
-            cookie=ticket.cookie,
-            failed=ticket.failed,
-            first=ticket.first,
-            revision=ticket.revision,
-        )
 
     def open(self, text: str, *, cookie: bool = False) -> Ticket:
         """Return the ticket of a text; `cookie` tells whether it came in the cookie.

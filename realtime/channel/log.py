@@ -1,22 +1,19 @@
 """The log in Redis: append, check, replay, and what keeps it honest.
 
 All writing and judging is done by the functions of ``log.lua``, atomically; this module calls them, and reads the
-streams. Errors of Redis leave here as `LogUnavailable`. The ten rules are in ``docs/architecture.md``.
+streams. The ten rules are in ``docs/architecture.md``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import secrets
 import time
 from dataclasses import dataclass
 from functools import partial
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from redis.exceptions import RedisError, ResponseError
-
 from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, parse_cursor
+from realtime.channel.library import Library
 from realtime.errors import IdempotencyConflict, LogUnavailable
 
 if TYPE_CHECKING:
@@ -24,13 +21,12 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from realtime.channel.library import Command
+
 Fields = dict[bytes, bytes]
-Command = tuple[object, ...]
-"""A Redis command: its name and arguments."""
 
 _REQUEST_TTL_MS = 60_000
 _TRIES = 2
-_RETRY_AFTER_S = 2
 _MOST_AT_ONCE = 1_000
 
 
@@ -107,8 +103,9 @@ class Log:
         self._redis = redis
         self._limits = limits
         self._clock = clock
-        self.timed: Callable[[float | None], None] = _untimed
-        """Told how long each command took, in seconds, but for those that wait; `None`: it failed."""
+        self._library = Library(redis, "realtime.channel", "log.lua")
+        self.execute, self.transact = self._library.execute, self._library.transact
+        """Plain commands on the log's server (`Library`)."""
         self.name = str(partition)
         self._base = f"{{gapless:{partition}}}:"
         self.key = f"{self._base}log"
@@ -116,6 +113,15 @@ class Log:
         """The highest id an append of ours got; `ORIGIN` after a restart of the window."""
         self._witnessed: dict[int, Witness] = {}
         """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
+
+    @property
+    def timed(self) -> Callable[[float | None], None]:
+        """Who is told how long each command took (`Library.timed`)."""
+        return self._library.timed
+
+    @timed.setter
+    def timed(self, told: Callable[[float | None], None]) -> None:
+        self._library.timed = told
 
     async def append(
         self, drafts: Sequence[Draft], publisher: str = "", *, beside: Sequence[Command] = ()
@@ -143,14 +149,6 @@ class Log:
                 self.witness(answer.id)
                 self.acknowledged = max(self.acknowledged, answer.id)
         return answers
-
-    async def execute(self, *command: object) -> Any:  # noqa: ANN401 - what a Redis command returns
-        """Run one plain command on the log's server.
-
-        Raises:
-            LogUnavailable: Redis does not answer, or refuses it.
-        """
-        return await self._run(partial(self._redis.execute_command, *command))
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
         """Judge a cursor for a reader (rule 3)."""
@@ -216,7 +214,7 @@ class Log:
         sources = list(self._sources(interest))
         ranges = [("XRANGE", key, f"({after}", str(end), "COUNT", count) for key, _ in sources]
         judge = ("FCALL", *self._function("check", str(after), str(horizon), *self._boundaries(interest)))
-        *streams, judged = await self._run(partial(self._pipe, [*ranges, judge]))
+        *streams, judged = await self._library.pipe([*ranges, judge])
         verdict = _verdict(judged)
         if not verdict.complete:
             return Replay([], after, verdict)
@@ -226,12 +224,14 @@ class Log:
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
         """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
         start = "+" if before is None else f"({before}"
-        return [_link(raw) for raw in await self._run(partial(self._redis.xrevrange, self.key, start, "-", count))]
+        return [
+            _link(raw) for raw in await self._library.run(partial(self._redis.xrevrange, self.key, start, "-", count))
+        ]
 
     async def follow(self, connection: Redis, after: Cursor, block_ms: int | None, count: int) -> list[Link]:
         """Wait up to `block_ms` (`None`: not at all) for entries after an id, on a connection of the caller's own."""
         wait = partial(connection.xread, {self.key: str(after)}, count, block_ms)
-        answer: Any = await self._run(wait, waits=True)
+        answer: Any = await self._library.run(wait, waits=True)
         if not answer:
             return []
         ((_, raws),) = answer.items() if isinstance(answer, dict) else answer
@@ -256,84 +256,7 @@ class Log:
         return f"gapless_1_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
 
     async def _call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
-        command = ("FCALL", *self._function(name, *arguments))
-        return await self._run(partial(self._redis.execute_command, *command))
-
-    async def _run(self, command: Callable[[], Awaitable[Any]], *, waits: bool = False) -> Any:  # noqa: ANN401 - what a Redis command returns
-        begun = time.perf_counter()
-        try:
-            answer = await self._loaded(command)
-        except (TimeoutError, RedisError, OSError) as error:
-            self.timed(None)
-            raise unavailable(error) from error
-        finally:
-            _heed_cancellation()
-        if not waits:
-            self.timed(time.perf_counter() - begun)
-        return answer
-
-    async def _loaded(self, command: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what a Redis command returns
-        """Run a command; where the library is missing, once more with it."""
-        try:
-            return await command()
-        except ResponseError as error:
-            if "function not found" not in str(error).lower():
-                raise
-        await self._load()
-        return await command()
-
-    async def transact(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - what the last command returns
-        """Run commands in one transaction; return the last one's answer, and raise only what that one raises."""
-        if len(commands) == 1:
-            return await self.execute(*commands[0])
-        return await self._run(partial(self._transaction, commands))
-
-    async def _transaction(self, commands: Sequence[Command]) -> Any:  # noqa: ANN401 - what the last command returns
-        pipe = self._redis.pipeline(transaction=True)
-        for command in commands:
-            pipe.execute_command(*command)
-        last = (await pipe.execute(raise_on_error=False))[-1]
-        if isinstance(last, Exception):
-            raise last
-        return last
-
-    async def _pipe(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands together. A pipeline forgets them with its answer: a second try is another pipeline."""
-        pipe = self._redis.pipeline(transaction=False)
-        for command in commands:
-            pipe.execute_command(*command)
-        return await pipe.execute()
-
-    async def _load(self) -> None:
-        """Load the library; another gateway may have been first."""
-        code = files("realtime.channel").joinpath("log.lua").read_text()
-        try:
-            await self._redis.function_load(code)
-        except ResponseError as error:
-            if "already exists" not in str(error):
-                raise
-
-
-def _untimed(_: float | None) -> None:
-    pass
-
-
-def _heed_cancellation() -> None:
-    """Raise a cancellation that the Redis client swallowed: it sends under ``asyncio.wait_for``.
-
-    Until Python 3.12 that swallows one which comes just as the sending ends; what was cancelled went on for ever.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-def unavailable(error: BaseException) -> LogUnavailable:
-    """Translate an error of the Redis client."""
-    word = str(error).split(" ", 1)[0]  # Redis begins with a code in capitals; the client takes those it knows away
-    reason = word if isinstance(error, ResponseError) and word.isupper() else type(error).__name__
-    message = f"the log does not answer ({reason}): try again, with the same idempotency key when publishing"
-    return LogUnavailable(message, headers={"Retry-After": str(_RETRY_AFTER_S)})
+        return await self.execute("FCALL", *self._function(name, *arguments))
 
 
 async def _again(call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what the call returns

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
-from realtime.app import Service
+from realtime.app import Worker
 from realtime.delivery.direct import lane
 from realtime.demo import page
 from realtime.server.address import port_in_use, url
@@ -32,10 +32,10 @@ _LAST_ANSWERS_S: Final = 2
 class Gateway(uvicorn.Server):
     """Uvicorn, ended by its caller: signals are `realtime.server.run`'s, which has more to end than this."""
 
-    def __init__(self, settings: Settings, service: Service, ready: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, worker: Worker, ready: Callable[[], None]) -> None:
         """Prepare to serve; `ready` is called once clients may be sent here."""
-        super().__init__(_config(settings, service))
-        self._service = service
+        super().__init__(_config(settings, worker))
+        self._worker = worker
         self._ready = ready
         self._was_ready = False
 
@@ -47,22 +47,22 @@ class Gateway(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         """Do what uvicorn does ten times a second, and tell when the window is filled."""
         if not self._was_ready:
-            self._was_ready = self._service.is_ready
+            self._was_ready = self._worker.is_ready
             if self._was_ready:
                 self._ready()
         return await super().on_tick(counter)
 
     async def drain(self) -> None:
         """Send every client away in its time; new ones are told to go elsewhere meanwhile."""
-        await self._service.drain()
+        await self._worker.drain()
 
     def stop(self) -> None:
         """End every answer, and take no more connections."""
-        self._service.close_answers()
+        self._worker.close_answers()
         self.should_exit = True
 
 
-async def run_gateway(  # noqa: PLR0913 - what there is before a service, and what goes with it
+async def run_gateway(  # noqa: PLR0913 - what there is before a worker, and what goes with it
     settings: Settings,
     redis_url: str,
     sock: socket.socket,
@@ -72,25 +72,25 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a service, and wh
     demo: bool = False,
     member: Member | None = None,
     share: Share | None = None,
-    beside: Callable[[Service], Coroutine[None, None, None]] | None = None,
+    beside: Callable[[Worker], Coroutine[None, None, None]] | None = None,
 ) -> None:
     """Serve on a bound socket until cancelled; then drain, if that is how it is to end, and end everything.
 
-    One of several workers is told which it is, and where it keeps its metrics. What `beside` makes of the service runs
+    One of several workers is told which it is, and where it keeps its metrics. What `beside` makes of the worker runs
     as long as that does.
 
     Raises:
         StartError: the log can't be used, or the port was taken in the meantime.
     """
-    service = Service(settings, redis_url, member, share)
+    worker = Worker(settings, redis_url, member, share)
     if demo:
-        page.register(service.quart, service.credentials, service.sessions)
+        page.register(worker.quart, worker.credentials, worker.sessions)
     try:
-        await service.start()
-        async with _accompanied(beside and beside(service)):
-            await _serve(Gateway(settings, service, ready), sock, ending)
+        await worker.start()
+        async with _accompanied(beside and beside(worker)):
+            await _serve(Gateway(settings, worker, ready), sock, ending)
     finally:
-        await service.stop()
+        await worker.stop()
 
 
 @asynccontextmanager
@@ -134,14 +134,14 @@ async def _first(*works: Coroutine[None, None, object]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def _config(settings: Settings, service: Service) -> uvicorn.Config:
+def _config(settings: Settings, worker: Worker) -> uvicorn.Config:
     level = logging.getLevelNamesMapping()[settings.log.level.upper()]
     return uvicorn.Config(
-        service.asgi,
+        worker.asgi,
         loop="none",  # one runs already
-        http=lane(service.taker),
+        http=lane(worker.taker),
         ws="none",
-        lifespan="off",  # the service is started and stopped here, where what goes wrong can be told
+        lifespan="off",  # the worker is started and stopped here, where what goes wrong can be told
         interface="asgi3",
         log_config=None,
         log_level=max(level, logging.WARNING),  # that it starts and ends is said by ourselves

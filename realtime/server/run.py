@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from realtime.app import Service
+    from realtime.app import Worker
     from realtime.config import Settings, Source, Taken
     from realtime.server.stopping import Ending
 
@@ -159,9 +159,9 @@ class _Parts:
         """Return how long a worker may drain when it is ended."""
         return self.settings.server.drain / 1000 if self.ending.drains else 0.0
 
-    async def _reload_here(self, service: Service) -> None:
-        service.live.on_change(logs.configure)
-        await self.reloading.run(service.reload)
+    async def _reload_here(self, here: Worker) -> None:
+        here.live.on_change(logs.configure)
+        await self.reloading.run(here.reload)
 
     async def _reload_in(self, workers: Sequence[Child]) -> None:
         """Read the configuration once for all workers: what one takes on, all do."""

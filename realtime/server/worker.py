@@ -10,7 +10,7 @@ from realtime.server import stopping
 from realtime.server.gateway import run_gateway
 
 if TYPE_CHECKING:
-    from realtime.app import Service
+    from realtime.app import Worker
     from realtime.config import Settings
     from realtime.fleet import Member
     from realtime.metrics import Share
@@ -34,9 +34,9 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
     """
     logs.configure(settings)
 
-    async def hear(service: Service) -> None:
-        service.live.on_change(logs.configure)
-        await report.hear(service.reload)
+    async def hear(worker: Worker) -> None:
+        worker.live.on_change(logs.configure)
+        await report.hear(worker.reload)
 
     with closing(place.bind()) as sock:
         ending = stopping.Ending()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,7 +9,7 @@ import pytest_asyncio
 
 from tests.support.gateway import Gateway, gateway
 from tests.support.operator import Operator
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -18,10 +17,8 @@ if TYPE_CHECKING:
 
 @pytest.fixture(scope="session")
 def admin_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
-    server = RedisServer(tmp_path_factory.mktemp("admin-valkey"))
-    asyncio.run(server.start())
-    yield server
-    server.stop()
+    with redis_server(tmp_path_factory.mktemp("admin-valkey")) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

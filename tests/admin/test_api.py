@@ -356,7 +356,7 @@ async def test_the_fleet_is_told_worker_by_worker(desk: Gateway, admin: Operator
     assert set(gateway) == {
         "id", "version", "started_at", "ready", "draining", "connections", "workers",
     }  # fmt: skip
-    assert (gateway["id"], gateway["ready"], gateway["draining"]) == (desk.service.member.gateway, True, False)
+    assert (gateway["id"], gateway["ready"], gateway["draining"]) == (desk.worker.member.gateway, True, False)
     (worker,) = gateway["workers"]
     assert set(worker) >= {
         "worker", "revision", "ready", "draining", "connections", "deliveries", "latency_ms", "lag_ms",

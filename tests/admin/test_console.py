@@ -31,7 +31,7 @@ OFF = {"act": "switch", "name": "sse", "enabled": "off"}
 
 
 def revision(served: Gateway) -> str:
-    return str(served.service.desk.revisions.current.number)
+    return str(served.worker.desk.revisions.current.number)
 
 
 def words(answer: httpx2.Response) -> str:
@@ -46,7 +46,7 @@ def done(answer: httpx2.Response) -> str:
 
 
 async def put(served: Gateway, **changes: Any) -> None:  # noqa: ANN401 - parts of a policy
-    desk = served.service.desk
+    desk = served.worker.desk
     headers = served.bearer("root", roles=("admin",)) | {"If-Match": revision(served)}
     body = {"policy": desk.revisions.document.dump() | changes, "reason": "for the test"}
     answer = await served.http.put("/api/v1/admin/policy", json=body, headers=headers)
@@ -67,7 +67,7 @@ async def test_a_switch_says_whom_it_moves_and_then_moves_them(served: Gateway) 
         answer = await person.post("act", {**OFF, "revision": "0", "reason": "trial"})
         assert done(answer) == "sse is switched off: revision 1 is in force"
         assert (await stream.envelope("transport.changed"))["data"]["code"] == "policy-changed"
-    current = served.service.desk.revisions.current
+    current = served.worker.desk.revisions.current
     assert (current.by, current.reason) == ("olga", "trial")
 
 
@@ -94,7 +94,7 @@ async def test_history_tells_who_when_why_and_what_and_leads_back(served: Gatewa
         back = {"act": "restore", "number": "0", "revision": "1"}
         assert "transports.sse.enabled false became true" in words(await person.post("ask", back))
         assert done(await person.post("act", back)) == "Restored the configuration: revision 2 is in force"
-        assert served.service.desk.revisions.document.transports["sse"].enabled
+        assert served.worker.desk.revisions.document.transports["sse"].enabled
         again = {"act": "restore", "number": "1", "revision": "2"}
         assert done(await person.post("act", again)) == "Restored revision 1: revision 3 is in force"
 
@@ -235,7 +235,7 @@ async def test_a_client_is_disconnected_and_revoked_and_let_back(served: Gateway
 
 
 async def test_a_gateway_is_drained_and_the_console_goes_on(served: Gateway) -> None:
-    name = served.service.member.gateway
+    name = served.worker.member.gateway
     act = {"act": "drain", "gateway": name}
     async with signed_in(served) as person:
         asked = words(await person.post("ask", act))

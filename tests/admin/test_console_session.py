@@ -113,7 +113,7 @@ async def test_the_revoked_are_out_and_their_feed_ends(served: Gateway, kind: st
             async for line in lines:
                 if line == "event: gateway.sampled":
                     break
-            known = served.service.credentials.bearer(person.token)
+            known = served.worker.credentials.bearer(person.token)
             body = {"sub": "mallory"} if kind == "sub" else {"jti": known.jti}
             given = await served.http.post(
                 "/api/v1/admin/revocations", json=body, headers=served.bearer("root", roles=("admin",))
@@ -131,7 +131,7 @@ async def test_a_change_wants_the_sessions_own_text(served: Gateway, path: str, 
         for text in (token, other.csrf):
             answer = await person.http.post(f"/admin/{path}", data={**OFF, "csrf": text}, headers=HTMX)
             assert answer.status_code == 401
-        assert served.service.desk.revisions.current.number == 0
+        assert served.worker.desk.revisions.current.number == 0
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ async def test_another_sites_page_changes_nothing_and_signs_nobody_in(served: Ga
     async with signed_in(served) as person:
         answer = await person.post("act", OFF, **headers)
         assert answer.status_code == 401
-        assert served.service.desk.revisions.current.number == 0
+        assert served.worker.desk.revisions.current.number == 0
     async with browser(served) as http:
         token = served.token("mallory", roles=("admin",))
         answer = await http.post("/admin/sign-in", data={"token": token}, headers=headers)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
@@ -11,7 +10,7 @@ from realtime.channel.log import Log
 from realtime.connect import connect
 from tests.channel.model import NOON_MS, ROOMY
 from tests.channel.simulated import SimulatedServer
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -36,10 +35,8 @@ def log(redis: Redis) -> Log:
 @pytest.fixture(scope="session")
 def spare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A server for tests that hurt it: they leave it running."""
-    server = RedisServer(tmp_path_factory.mktemp("spare"), arguments=("--appendfsync", "no"))
-    asyncio.run(server.start())
-    yield server
-    server.stop()
+    with redis_server(tmp_path_factory.mktemp("spare"), "--appendfsync", "no") as server:
+        yield server
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from socket import socket
 
-    from realtime.app import Service
+    from realtime.app import Worker
 
     Buffered = Callable[[], int]
     """Counts the bytes that the server holds because its clients don't read."""
-    Exchange = Callable[[Service, socket], AbstractAsyncContextManager[Buffered]]
+    Exchange = Callable[[Worker, socket], AbstractAsyncContextManager[Buffered]]
     """Serves on a listening socket, and owns it, until the block ends."""
 
 _GRACE_S = 2
@@ -39,18 +39,18 @@ class _Server(uvicorn.Server):
         yield
 
 
-def asgi_on_uvicorn(service: Service, listening: socket) -> AbstractAsyncContextManager[Buffered]:
-    return _on_uvicorn(service, listening, "httptools")
+def asgi_on_uvicorn(worker: Worker, listening: socket) -> AbstractAsyncContextManager[Buffered]:
+    return _on_uvicorn(worker, listening, "httptools")
 
 
-def direct_on_uvicorn(service: Service, listening: socket) -> AbstractAsyncContextManager[Buffered]:
-    return _on_uvicorn(service, listening, lane(service.taker))
+def direct_on_uvicorn(worker: Worker, listening: socket) -> AbstractAsyncContextManager[Buffered]:
+    return _on_uvicorn(worker, listening, lane(worker.taker))
 
 
 @asynccontextmanager
-async def _on_uvicorn(service: Service, listening: socket, http: Any) -> AsyncIterator[Buffered]:  # noqa: ANN401 - uvicorn's option
+async def _on_uvicorn(worker: Worker, listening: socket, http: Any) -> AsyncIterator[Buffered]:  # noqa: ANN401 - uvicorn's option
     config = uvicorn.Config(
-        service.asgi,
+        worker.asgi,
         http=http,
         proxy_headers=False,
         ws="none",
@@ -62,22 +62,22 @@ async def _on_uvicorn(service: Service, listening: socket, http: Any) -> AsyncIt
     server = _Server(config)
     serving = asyncio.create_task(server.serve([listening]))
     yield lambda: sum(_waiting(protocol.transport) for protocol in server.server_state.connections)
-    service.close_answers()
+    worker.close_answers()
     server.should_exit = True
     await serving
 
 
 @asynccontextmanager
-async def asgi_on_hypercorn(service: Service, listening: socket) -> AsyncIterator[Buffered]:
+async def asgi_on_hypercorn(worker: Worker, listening: socket) -> AsyncIterator[Buffered]:
     config = hypercorn.Config()
     config.bind = [f"fd://{listening.detach()}"]
     config.errorlog = logging.getLogger("tests.hypercorn")
     config.graceful_timeout = _GRACE_S
     config.keep_alive_timeout = 75
     stop = asyncio.Event()
-    serving = asyncio.create_task(hypercorn.asyncio.serve(service.asgi, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+    serving = asyncio.create_task(hypercorn.asyncio.serve(worker.asgi, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
     yield lambda: sum(_waiting(connection.writer.transport) for connection in _hypercorn_connections())
-    service.close_answers()
+    worker.close_answers()
     stop.set()
     await serving
 

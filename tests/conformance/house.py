@@ -16,7 +16,7 @@ from uuid import uuid4
 import httpx2
 from structlog.testing import capture_logs
 
-from realtime.app import Service
+from realtime.app import Worker
 from realtime.delivery.attachment import State
 from tests.conformance.exchanges import EXCHANGES
 from tests.conformance.ways import PLUGINS, TRANSPORTS
@@ -47,13 +47,13 @@ class Place(Gateway):
     """A gateway behind one exchange."""
 
     def __init__(self, gateway: Gateway, buffered: Callable[[], int]) -> None:
-        super().__init__(gateway.url, gateway.service, gateway.http)
+        super().__init__(gateway.url, gateway.worker, gateway.http)
         self.buffered = buffered
 
     @property
     def attachments(self) -> set[Attachment]:
         """Who is attached."""
-        return self.service._hub.attachments  # noqa: SLF001 - of no use to anybody but a test
+        return self.worker.engine.hub.attachments
 
     async def stalled(self) -> None:
         """Wait until a client that doesn't read is left alone."""
@@ -85,16 +85,16 @@ async def open_house(
 async def _place(
     exchange: Exchange, directory: Path, redis_url: str, overrides: Mapping[str, str]
 ) -> AsyncIterator[Place]:
-    service = Service(settings(directory, redis_url, {**QUICK, **overrides}), redis_url)
+    worker = Worker(settings(directory, redis_url, {**QUICK, **overrides}), redis_url)
     listening = _listen()
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"
     limits = httpx2.Limits(max_connections=None, max_keepalive_connections=0)
     async with (
-        exchange(service, listening) as buffered,
+        exchange(worker, listening) as buffered,
         httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=limits) as http,
     ):
         await _until_ready(http)
-        yield Place(Gateway(url, service, http), buffered)
+        yield Place(Gateway(url, worker, http), buffered)
 
 
 def _listen() -> socket.socket:

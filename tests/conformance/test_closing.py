@@ -40,7 +40,7 @@ async def test_answers_end_at_once_and_their_clients_go_on_elsewhere(
         await client.when(lambda: len(client.events) == 2)
         await client.live()
         client.gateway = other
-        place.service.close_answers()
+        place.worker.close_answers()
         assert place.attachments == set()
         await other.number(2, channel, 2)
         await client.when(lambda: len(client.events) == 4)
@@ -55,6 +55,6 @@ async def test_an_answer_that_is_not_read_is_over_too(closing: House, exchange: 
     async with RawClient(place, way, channel) as client:
         await client.ask(cursor="earliest")
         await place.stalled()
-        place.service.close_answers()
+        place.worker.close_answers()
         assert place.attachments == set()
         client.reset()

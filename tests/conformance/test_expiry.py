@@ -51,7 +51,7 @@ async def told(house: House) -> dict[tuple[str, Way], Told]:
 async def _stay(place: Place, way: Way) -> Told:
     channel = new_channel()
     token = place.token("42", channel=channel, ttl_s=TTL_S)
-    expires_s = (place.service.credentials.bearer(token).expires_ms or 0) / 1000
+    expires_s = (place.worker.credentials.bearer(token).expires_ms or 0) / 1000
     life_s = expires_s - time.time()
     client = Client(place, way, channel, token=token)
     await client.begin()

@@ -59,7 +59,7 @@ class Lanes(NamedTuple):
 async def listening(served: Gateway) -> AsyncIterator[int]:
     """Serve the same service by ASGI, on another port."""
     config = uvicorn.Config(
-        served.service.asgi,
+        served.worker.asgi,
         port=free_port(),
         http="httptools",
         ws="none",

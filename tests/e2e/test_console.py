@@ -358,7 +358,7 @@ async def test_many_rollouts_and_long_names_have_room_and_a_drained_gateway_is_s
     browser: Browser, tmp_path: Path, redis_url: str
 ) -> None:
     async with gateway(tmp_path, redis_url) as served, watched(browser, served.url) as window:
-        desk = served.service.desk
+        desk = served.worker.desk
         long = "a-name-that-somebody-has-made-as-long-as-such-a-name-can-be-here"
         rollouts = [
             {

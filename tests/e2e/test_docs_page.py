@@ -54,7 +54,7 @@ async def test_it_shows_every_operation_and_asks_nobody_else(running: Gateway, p
     page.on("pageerror", lambda error: faults.append(str(error)))
     await page.goto(f"{running.url}/docs")
     await page.locator(".opblock").first.wait_for()
-    operations = running.service.reference.document.operations
+    operations = running.worker.reference.document.operations
     assert await page.locator(".opblock").count() == len(operations)
     await page.screenshot(path=tmp_path / "docs.png")
     await page.locator("#operations-transports-polling .opblock-summary-control").click()

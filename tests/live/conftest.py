@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ import pytest_asyncio
 
 from tests.live.support import SETTINGS, WITHIN_MS, Pair, restored
 from tests.support.gateway import gateway
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -20,10 +19,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def live_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Valkey that is never emptied."""
-    server = RedisServer(tmp_path_factory.mktemp("live-valkey"))
-    asyncio.run(server.start())
-    yield server
-    server.stop()
+    with redis_server(tmp_path_factory.mktemp("live-valkey")) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -52,7 +52,7 @@ async def test_the_list_tells_who_is_connected_on_what_and_how_far_behind(pair: 
         "client": {"platform": "ios", "app_version": "5.2.0", "client_id": "phone"},
         "supported": list(ORDER),
         "failed": ["polling"],
-        "gateway": pair.there.service.member.gateway,
+        "gateway": pair.there.worker.member.gateway,
         "worker": 1,
         "state": "live",
     }
@@ -65,7 +65,7 @@ async def test_who_polls_is_listed_between_its_requests_once_and_where_it_came_l
     await client.get("poll")
     (one,) = await listed(pair.there, client.session)
     assert (one["state"], one["transport"]) == ("visiting", "polling")
-    assert one["gateway"] == pair.here.service.member.gateway
+    assert one["gateway"] == pair.here.worker.member.gateway
 
 
 async def test_a_held_request_is_listed_once_with_a_ticket_or_without(pair: Pair) -> None:
@@ -191,7 +191,7 @@ async def test_a_revoked_token_takes_its_tickets_along_and_no_other_token(pair: 
     token, other = pair.there.token(sub), pair.there.token(sub)
     bearer = {"Authorization": f"Bearer {token}"}
     answer = await pair.there.http.post("/api/v1/events/negotiate", json={}, headers=bearer)
-    ticket, jti = answer.json()["ticket"], pair.there.service.credentials.bearer(token).jti
+    ticket, jti = answer.json()["ticket"], pair.there.worker.credentials.bearer(token).jti
     async with (
         pair.there.stream(SDK, ticket=ticket) as ended,
         pair.there.stream({**SDK, "Authorization": f"Bearer {other}"}) as kept,
@@ -219,7 +219,7 @@ async def test_a_gateway_that_drains_sends_everybody_away_takes_nobody_and_loses
     pair: Pair, live_valkey: RedisServer, tmp_path: Path
 ) -> None:
     async with gateway(tmp_path, live_valkey.url, SETTINGS) as going:
-        name, sub = going.service.member.gateway, unique("user-")
+        name, sub = going.worker.member.gateway, unique("user-")
         client, poller = await Negotiated.at(going, sub), await Negotiated.at(going, sub, transports=["long-poll"])
 
         async def is_known() -> bool:

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
-    from realtime.app import Service
+    from realtime.app import Worker
 
 COMMANDS = {
     "demo": ("--host", "--port", "--config"),
@@ -426,7 +426,7 @@ async def restarted(directory: Path, redis_url: str, port: int) -> AsyncIterator
         await ready.wait()
     url = f"http://127.0.0.1:{port}"
     async with httpx2.AsyncClient(base_url=url) as http:
-        yield Gateway(url, cast("Service", SimpleNamespace(credentials=Credentials(configured, SECRET))), http)
+        yield Gateway(url, cast("Worker", SimpleNamespace(credentials=Credentials(configured, SECRET))), http)
     serving.cancel()
     with pytest.raises(asyncio.CancelledError):
         await serving

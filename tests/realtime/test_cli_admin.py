@@ -10,12 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
 from policies.document import parse
-from realtime import logs
-from realtime.cli import app
 from tests.policies.policies import ON_ANDROID
 from tests.support.gateway import SECRET, Gateway, gateway
 from tests.support.program import GAPLESS, PATIENCE_S
@@ -23,10 +19,9 @@ from tests.support.redis import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
-    Command = Callable[..., Awaitable[Any]]
+    from tests.realtime.conftest import Command
 
 ADMIN = "/api/v1/admin"
 READING = ("--url", "--token", "--config", "--json")
@@ -72,24 +67,6 @@ weight = 80
 preference = ["sse", "long-poll", "polling"]
 weight = 20
 """
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Run a command beside the gateway, in a directory of its own, with nothing configured but the secret."""
-    for name in [name for name in os.environ if name.startswith("GAPLESS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GAPLESS_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("GAPLESS_AUTH__SECRET", SECRET)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logs, "configure", lambda _settings: None)  # this process's logging is the test runner's
-
-    async def invoke(*arguments: str, **environ: str) -> Any:  # noqa: ANN401 - typer's result
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ, catch_exceptions=False)
-
-    with capture_logs():  # the gateway's, whose standard output is the command's here
-        yield invoke
 
 
 @pytest.fixture
@@ -453,7 +430,7 @@ async def test_gateways_are_listed_and_one_is_drained(
 ) -> None:
     (tmp_path / "other").mkdir()
     async with gateway(tmp_path / "other", redis_url) as other:
-        name = other.service.member.gateway
+        name = other.worker.member.gateway
 
         async def listed() -> dict[str, list[str]]:
             told = await run("gateways", "--url", served.url)
@@ -484,9 +461,9 @@ async def test_gateways_are_listed_and_one_is_drained(
 
         await until(draining)
         machine = json.loads((await run("gateways", "--url", served.url, "--json")).stdout)
-        assert {one["id"] for one in machine["gateways"]} == {name, served.service.member.gateway}
-        last = await run("drain", served.service.member.gateway, "--url", served.url, "--json")
-        assert json.loads(last.stdout) == {"id": served.service.member.gateway, "draining": True}
+        assert {one["id"] for one in machine["gateways"]} == {name, served.worker.member.gateway}
+        last = await run("drain", served.worker.member.gateway, "--url", served.url, "--json")
+        assert json.loads(last.stdout) == {"id": served.worker.member.gateway, "draining": True}
         assert "there is no other gateway that is ready" in last.stderr
 
 
@@ -527,7 +504,7 @@ async def test_a_viewer_changes_nothing_and_is_told_whose_token_would(
 ) -> None:
     edit()
     await put(served, {"rollouts": [ON_ANDROID]})
-    names = [served.service.member.gateway if one == "here" else one for one in arguments]
+    names = [served.worker.member.gateway if one == "here" else one for one in arguments]
     token = served.token("eve", roles=("viewer",))
 
     async def heard_of() -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import re
 import resource
 from functools import partial
@@ -12,11 +11,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
-from structlog.testing import capture_logs
-from typer.testing import CliRunner
 
-from realtime import logs
-from realtime.cli import app
 from tests.support.buffering import buffering
 from tests.support.gateway import SECRET, Gateway, gateway
 from tests.support.program import program
@@ -26,12 +21,12 @@ from tests.support.waiting import until
 
 if TYPE_CHECKING:
     import subprocess
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from redis.asyncio import Redis
 
-    Command = Callable[..., Awaitable[Any]]
+    from tests.realtime.conftest import Command
 
 COMMANDS = {
     "config": ("--config", "--json"),
@@ -41,24 +36,6 @@ COMMANDS = {
     "doctor": ("--url", "--origin", "--token", "--config", "--json"),
     "serve": ("--max-clients",),
 }
-
-
-@pytest.fixture
-def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Command]:
-    """Run a command beside the gateway, in a directory of its own, with nothing configured but the secret."""
-    for name in [name for name in os.environ if name.startswith("GAPLESS_")]:
-        monkeypatch.delenv(name)
-    monkeypatch.setenv("GAPLESS_DATA_DIR", str(tmp_path / "data"))
-    monkeypatch.setenv("GAPLESS_AUTH__SECRET", SECRET)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(logs, "configure", lambda _settings: None)  # this process's logging is the test runner's
-
-    async def invoke(*arguments: str, **environ: str) -> Any:  # noqa: ANN401 - typer's result
-        return await asyncio.to_thread(CliRunner().invoke, app, arguments, env=environ, catch_exceptions=False)
-
-    with capture_logs():  # the gateway's, whose standard output is the command's here
-        yield invoke
 
 
 def port(served: Gateway) -> int:

@@ -124,7 +124,7 @@ async def test_a_busy_worker_tells_its_pollers_to_come_later_and_the_public_what
     tmp_path: Path, redis_url: str
 ) -> None:
     async with gateway(tmp_path, redis_url, {"AUTH__ANONYMOUS_SCOPES": '["broadcast"]'}) as served:
-        noted(served.service.load.stretch, BUSY, 60)
+        noted(served.worker.engine.load.stretch, BUSY, 60)
         polled = (await served.http.get(POLL, headers=served.bearer())).json()["next_poll_ms"]
         assert 0.8 * 5_000 * MOST <= polled <= 1.1 * 5_000 * MOST
         assert (await served.http.get(f"{POLL}?audience=public")).json()["next_poll_ms"] == 5_000

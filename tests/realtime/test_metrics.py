@@ -196,7 +196,7 @@ async def test_a_client_for_whom_everything_is_switched_off_is_a_decision_too(tm
 
 async def test_the_state_of_the_gateway_is_told(served: Gateway) -> None:
     await served.publish({}, {})
-    await until(lambda: bool(served.service.desk.fleet.samples()))
+    await until(lambda: bool(served.worker.desk.fleet.samples()))
     told = await scrape(served.http)
     assert told.sum("workers") == told.sum("ready") == told.sum("fleet_gateways") == told.sum("fleet_workers") == 1
     assert told.sum("window_events") >= 2

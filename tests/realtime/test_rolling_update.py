@@ -56,7 +56,7 @@ async def updated(directory: Path, old: Gateway, redis_url: str) -> AsyncIterato
     async with program(directory, *start, environ=environ, command=sys.executable) as running:
         url = await running.address()
         async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
-            yield Gateway(url, old.service, http)
+            yield Gateway(url, old.worker, http)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx2
 import uvicorn
 
-from realtime.app import Service
+from realtime.app import Worker
 from realtime.config import Settings, load
 from realtime.delivery.direct import lane
 from tests.support.redis import free_port
@@ -42,13 +42,13 @@ class Gateway:
     """One running gateway, and a client of it."""
 
     url: str
-    service: Service
+    worker: Worker
     http: httpx2.AsyncClient
 
     def token(self, sub: str = "42", *, roles: tuple[str, ...] = (), scopes: tuple[str, ...] = (), **more: Any) -> str:  # noqa: ANN401 - as `mint` takes them
         """Mint a token; `more` are further arguments of `Credentials.mint`."""
         arguments = {"roles": roles, "scopes": scopes, "channel": "main", "ttl_s": 3600, **more}
-        return self.service.credentials.mint(sub, **arguments)
+        return self.worker.credentials.mint(sub, **arguments)
 
     def bearer(self, sub: str = "42", **more: Any) -> dict[str, str]:  # noqa: ANN401 - as `mint` takes them
         return {"Authorization": f"Bearer {self.token(sub, **more)}"}
@@ -120,13 +120,13 @@ async def gateway(
     directory: Path, redis_url: str, overrides: Mapping[str, str] | None = None, *, port: int | None = None
 ) -> AsyncIterator[Gateway]:
     """Run a gateway until the block ends."""
-    service = Service(settings(directory, redis_url, overrides), redis_url)
+    worker = Worker(settings(directory, redis_url, overrides), redis_url)
     port = port or free_port()
     config = uvicorn.Config(
-        service.asgi,
+        worker.asgi,
         host="127.0.0.1",
         port=port,
-        http=lane(service.taker),  # as `gapless serve` has it; the conformance suite has the others
+        http=lane(worker.taker),  # as `gapless serve` has it; the conformance suite has the others
         ws="none",
         log_config=None,
         access_log=False,
@@ -140,9 +140,9 @@ async def gateway(
     async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=None)) as http:
         await _until_ready(http, serving)
         try:
-            yield Gateway(url, service, http)
+            yield Gateway(url, worker, http)
         finally:
-            service.close_answers()
+            worker.close_answers()
             server.should_exit = True
             await serving
 

@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import subprocess
+from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from redis.exceptions import RedisError
 from realtime.embedded.binary import find_server
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 _PATIENCE_S = 10.0
 
@@ -107,3 +108,14 @@ class RedisServer:
     def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+
+@contextmanager
+def redis_server(directory: Path, *arguments: str) -> Iterator[RedisServer]:
+    """Run a server until the block ends."""
+    server = RedisServer(directory, arguments=arguments)
+    asyncio.run(server.start())
+    try:
+        yield server
+    finally:
+        server.stop()

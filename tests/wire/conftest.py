@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING
@@ -11,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.support.gateway import Gateway, gateway
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisServer, redis_server
 from tests.wire.support import APP
 
 if TYPE_CHECKING:
@@ -21,10 +20,8 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="session")
 def wire_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     """A Valkey that is never emptied: tests keep apart by their own scopes."""
-    server = RedisServer(tmp_path_factory.mktemp("wire-valkey"))
-    asyncio.run(server.start())
-    yield server
-    server.stop()
+    with redis_server(tmp_path_factory.mktemp("wire-valkey")) as server:
+        yield server
 
 
 def database(server: RedisServer, number: int) -> str:

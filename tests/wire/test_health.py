@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import pytest_asyncio
 
-from realtime.app import Service
+from realtime.app import Worker
 from realtime.connect import connect
 from realtime.revisions import Revision
 from tests.support.gateway import gateway, settings
@@ -59,7 +59,7 @@ async def test_viewers_and_admins_see_what_it_is_about(plain: Gateway, role: str
         await stream.envelope("connection.established")
         seen = (await plain.http.get(HEALTH, headers=headers)).json()
     assert seen["status"] == "ok"
-    assert seen["gateway"] == plain.service.member.gateway
+    assert seen["gateway"] == plain.worker.member.gateway
     assert (seen["worker"], seen["ready"], seen["draining"]) == (1, True, False)
     assert seen["redis"]["reachable"] is True
     assert seen["redis"]["round_trip_ms"] > 0
@@ -124,27 +124,27 @@ async def test_a_gateway_that_can_read_no_policy_is_not_ready_and_says_why(tmp_p
     newer = msgspec.json.encode(Revision(7, {"moods": ["good"]}, "alice", 0, "a newer version"))
     async with connect(redis_url, 1, 1) as redis:
         await redis.xadd("{gapless:control}:policy", {"r": newer}, id="7-0")
-    service = Service(settings(tmp_path, redis_url), redis_url)
-    await service.start()
+    worker = Worker(settings(tmp_path, redis_url), redis_url)
+    await worker.start()
     try:
-        client = service.quart.test_client()
-        await until(lambda: service.revisions.unread == 7)
+        client = worker.quart.test_client()
+        await until(lambda: worker.revisions.unread == 7)
         refused = await client.get("/readyz")
         assert refused.status_code == 503
         assert "neither revision 7 of the policy nor any before it" in (await refused.get_json(force=True))["detail"]
         assert (await (await client.get(HEALTH)).get_json()) == {"status": "degraded"}
-        viewer = {"Authorization": f"Bearer {service.credentials.mint('v', ('viewer',))}"}
+        viewer = {"Authorization": f"Bearer {worker.credentials.mint('v', ('viewer',))}"}
         seen = await (await client.get(HEALTH, headers=viewer)).get_json()
         assert seen["policy"] == {"revision": 0, "stale": True, "unread": 7}
     finally:
-        await service.stop()
+        await worker.stop()
 
 
 async def test_while_it_drains_it_is_not_ready(tmp_path: Path, redis_url: str) -> None:
     async with gateway(tmp_path, redis_url, {"SERVER__DRAIN": "30s"}) as running:
         admin = running.bearer("root", roles=("admin",))
-        name = running.service.member.gateway
-        await until(lambda: running.service.desk.fleet.knows(name))
+        name = running.worker.member.gateway
+        await until(lambda: running.worker.desk.fleet.knows(name))
         drained = await running.http.post(f"/api/v1/admin/gateways/{name}/drain", headers=admin)
         assert drained.status_code == 202, drained.text
 

@@ -50,7 +50,7 @@ class Poller:
         ]
         head = Heads().split(("\r\n".join(lines) + "\r\n\r\n").encode())
         assert head is not None
-        return self.served.service.taker.answer(head.key, head.cursor) is not None
+        return self.served.worker.taker.answer(head.key, head.cursor) is not None
 
 
 async def poller(served: Gateway, sub: str = "") -> Poller:

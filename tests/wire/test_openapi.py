@@ -90,14 +90,14 @@ async def test_every_route_is_described_and_nothing_else(plain: Gateway) -> None
 
 
 def _routes(gateway: Gateway) -> Iterator[tuple[str, str]]:
-    for rule in gateway.service.quart.url_map.iter_rules():
+    for rule in gateway.worker.quart.url_map.iter_rules():
         path = re.sub(r"<(?:[^:<>]*:)?([^<>]+)>", r"{\1}", rule.rule)
         if not path.startswith(PAGES):
             yield from ((method, path) for method in (rule.methods or set()) - {"HEAD", "OPTIONS"})
 
 
 def _hot_paths(gateway: Gateway) -> Iterator[tuple[str, str]]:
-    yield from ((method, path) for path, method in gateway.service.asgi.dispatcher.methods.items())
+    yield from ((method, path) for path, method in gateway.worker.asgi.dispatcher.methods.items())
 
 
 async def test_a_plug_in_is_described_as_the_transport_that_it_is() -> None:

@@ -16,7 +16,7 @@ import pytest
 import schemathesis
 from schemathesis.config import SchemathesisConfig
 
-from realtime.app import Service
+from realtime.app import Worker
 from realtime.openapi.schemas import Told
 from tests.support.gateway import settings
 from tests.support.waiting import until
@@ -49,7 +49,7 @@ class Stage:
     """The service in a loop of its own, for schemathesis ends an application's lifespan after each test."""
 
     def __init__(self) -> None:
-        self.service: Service
+        self.worker: Worker
         self._loop = asyncio.new_event_loop()
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 - as ASGI has it
@@ -63,26 +63,26 @@ class Stage:
         async def send_here(message: Any) -> None:  # noqa: ANN401
             await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(send(message), here))
 
-        serving = self.service.asgi(scope, receive_here, send_here)
+        serving = self.worker.asgi(scope, receive_here, send_here)
         await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_started(serving), self._loop))
 
     @contextmanager
-    def serve(self, service: Service) -> Iterator[None]:
-        self.service = service
+    def serve(self, worker: Worker) -> Iterator[None]:
+        self.worker = worker
         thread = threading.Thread(target=self._loop.run_forever)
         thread.start()
         try:
             self._run(self._ready())
             yield
-            self._run(service.stop())
+            self._run(worker.stop())
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             thread.join()
             self._loop.close()
 
     async def _ready(self) -> None:
-        await self.service.start()
-        await until(lambda: self.service.is_ready)
+        await self.worker.start()
+        await until(lambda: self.worker.is_ready)
 
     def _run(self, what: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(what, self._loop).result()
@@ -125,7 +125,7 @@ def described(examples: int, *phases: str) -> BaseSchema:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def service(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def worker(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
     url = database(wire_valkey, 7)
     given = {
         "LONG_POLL__HOLD": "50ms",
@@ -133,28 +133,28 @@ def service(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) 
         "LIMITS__NEGOTIATE_RATE": "",
         "AUTH__ANONYMOUS_SCOPES": '["broadcast"]',
     }
-    running = Service(settings(tmp_path_factory.mktemp("described"), url, given), url)
+    running = Worker(settings(tmp_path_factory.mktemp("described"), url, given), url)
     with STAGE.serve(running):
         yield running
 
 
-def bearer(service: Service, *roles: str) -> Headers:
-    return {"Authorization": f"Bearer {service.credentials.mint('ada', roles=roles, ttl_s=3600)}"}
+def bearer(worker: Worker, *roles: str) -> Headers:
+    return {"Authorization": f"Bearer {worker.credentials.mint('ada', roles=roles, ttl_s=3600)}"}
 
 
 @described(4, "examples", "coverage").exclude(operation_id=[*WHOLE_POLICIES]).parametrize()
-def test_to_an_admin_and_publisher_answers_are_as_described(case: Case[Any], service: Service) -> None:
-    case.call_and_validate(headers=bearer(service, "admin", "publisher"))
+def test_to_an_admin_and_publisher_answers_are_as_described(case: Case[Any], worker: Worker) -> None:
+    case.call_and_validate(headers=bearer(worker, "admin", "publisher"))
 
 
 @described(8, "examples").include(operation_id=[*WHOLE_POLICIES]).parametrize()
-def test_to_an_admin_answers_about_whole_policies_are_as_described(case: Case[Any], service: Service) -> None:
-    case.call_and_validate(headers=bearer(service, "admin"))
+def test_to_an_admin_answers_about_whole_policies_are_as_described(case: Case[Any], worker: Worker) -> None:
+    case.call_and_validate(headers=bearer(worker, "admin"))
 
 
 @described(2, "examples").parametrize()
-def test_to_a_viewer_answers_are_as_described(case: Case[Any], service: Service) -> None:
-    case.call_and_validate(headers=bearer(service, "viewer"))
+def test_to_a_viewer_answers_are_as_described(case: Case[Any], worker: Worker) -> None:
+    case.call_and_validate(headers=bearer(worker, "viewer"))
 
 
 @described(2, "examples").parametrize()

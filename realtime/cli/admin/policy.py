@@ -12,7 +12,7 @@ import typer
 from policies.document import Document
 from realtime.cli.admin import change
 from realtime.cli.admin.api import ADMIN, VIEWER, InForce, Reply, opened
-from realtime.cli.admin.options import DryRun, Json, Manner, Reason, Yes
+from realtime.cli.admin.options import Json, Manner, changing
 from realtime.cli.admin.tables import print_json, show, time, value
 from realtime.cli.admin.written import written
 from realtime.cli.console import Failure, note
@@ -116,16 +116,8 @@ def diff(*, url: Url = DEFAULT_URL, token: Token = None, config: Config = None, 
 
 
 @app.command()
-def apply(  # noqa: PLR0913 - one parameter for each option
-    *,
-    reason: Reason = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@changing
+def apply(*, manner: Manner) -> None:
     """Put the policy of config.toml on disk in force, on all gateways.
 
     It shows what changes and how many connected clients move, and asks; where
@@ -141,16 +133,16 @@ def apply(  # noqa: PLR0913 - one parameter for each option
     Exit status: 0, in force (or it was already); 1, not applied, and the
     message says why; 2, wrong usage, or the file can't be used.
     """
-    with opened(url, token, config, ADMIN) as api:
-        document = _on_disk(config)
+    with opened(manner.url, manner.token, manner.config, ADMIN) as api:
+        document = _on_disk(manner.config)
         current = api.policy()
         wanted = change.with_switches(document, current.value)
-        body = {"policy": wanted.dump(), "reason": reason}
+        body = {"policy": wanted.dump(), "reason": manner.reason}
 
         def put() -> Reply[InForce]:
             return api.send("PUT", "/policy", InForce, body, revision=current.value.revision)
 
-        change.make(api, current, wanted, put, Manner(yes, dry_run, json), then=_THEN)
+        change.make(api, current, wanted, put, manner, then=_THEN)
 
 
 Limit = Annotated[int, typer.Option(help="How many changes, newest first.", metavar="N", min=1, max=200)]
@@ -191,17 +183,8 @@ Number = Annotated[int, typer.Argument(help="The revision, as gapless policy his
 
 
 @app.command()
-def restore(  # noqa: PLR0913 - one parameter for each option
-    number: Number,
-    *,
-    reason: Reason = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@changing
+def restore(number: Number, *, manner: Manner) -> None:
     """Put an earlier revision in force again, as a new one.
 
     Revision 0 is the policy of the gateways' configuration. It shows what
@@ -217,15 +200,15 @@ def restore(  # noqa: PLR0913 - one parameter for each option
     Exit status: 0, in force; 1, there is no such revision, or it couldn't be
     done; 2, wrong usage.
     """
-    with opened(url, token, config, ADMIN) as api:
+    with opened(manner.url, manner.token, manner.config, ADMIN) as api:
         earlier = api.get(f"/policy/revisions/{number}", InForce).value
         current = api.policy()
 
         def put_back() -> Reply[InForce]:
             path = f"/policy/revisions/{number}/restore"
-            return api.send("POST", path, InForce, {"reason": reason}, revision=current.value.revision)
+            return api.send("POST", path, InForce, {"reason": manner.reason}, revision=current.value.revision)
 
-        change.make(api, current, earlier.document, put_back, Manner(yes, dry_run, json), then=f"in revision {number}")
+        change.make(api, current, earlier.document, put_back, manner, then=f"in revision {number}")
 
 
 def _on_disk(config: Path | None) -> Document:

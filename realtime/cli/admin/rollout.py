@@ -11,7 +11,7 @@ from policies.document import Document, Rollout
 from policies.edits import ramped
 from realtime.cli.admin import change
 from realtime.cli.admin.api import ADMIN, VIEWER, InForce, Reply, opened
-from realtime.cli.admin.options import DryRun, Json, Manner, Reason, Yes
+from realtime.cli.admin.options import Json, Manner, changing
 from realtime.cli.admin.tables import print_json, show
 from realtime.cli.console import note
 from realtime.cli.options import DEFAULT_URL, Config, Token, Url
@@ -98,18 +98,8 @@ Weights = Annotated[
 
 
 @app.command("set")
-def set_(  # noqa: PLR0913 - one parameter for each option
-    name: Name,
-    weights: Weights,
-    *,
-    reason: Reason = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@changing
+def set_(name: Name, weights: Weights, *, manner: Manner) -> None:
     """Give a rollout's arms other weights.
 
     Only so many clients move as the weights differ: the others stay in their
@@ -125,12 +115,12 @@ def set_(  # noqa: PLR0913 - one parameter for each option
     don't sum to 100, or it couldn't be done; 2, wrong usage.
     """
     wanted = dict(map(_weight, weights))
-    body = {"weights": wanted, "reason": reason}
-    with opened(url, token, config, ADMIN) as api:
+    body = {"weights": wanted, "reason": manner.reason}
+    with opened(manner.url, manner.token, manner.config, ADMIN) as api:
         current = api.policy()
         document = ramped(current.value.document, name, wanted)
 
         def ramp() -> Reply[InForce]:
             return api.send("PATCH", f"/rollouts/{name}", InForce, body, revision=current.value.revision)
 
-        change.make(api, current, document, ramp, Manner(yes, dry_run, json))
+        change.make(api, current, document, ramp, manner)

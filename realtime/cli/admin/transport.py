@@ -1,6 +1,5 @@
 """``gapless transport``: the switch of each transport."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,8 +7,7 @@ import typer
 from policies.edits import switched
 from realtime.cli.admin import change
 from realtime.cli.admin.api import ADMIN, InForce, Reply, opened
-from realtime.cli.admin.options import DryRun, Json, Manner, Reason, Yes
-from realtime.cli.options import DEFAULT_URL, Config, Token, Url
+from realtime.cli.admin.options import Manner, changing
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode="rich")
 
@@ -30,17 +28,8 @@ def transport() -> None:
 
 
 @app.command()
-def enable(  # noqa: PLR0913 - one parameter for each option
-    name: Name,
-    *,
-    reason: Reason = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@changing
+def enable(name: Name, *, manner: Manner) -> None:
     """Switch a transport on: it is offered again, where the policy has it.
 
     It shows how many connected clients move, and asks; where there is no
@@ -54,21 +43,12 @@ def enable(  # noqa: PLR0913 - one parameter for each option
     Exit status: 0, it is on; 1, there is no such transport, or it couldn't
     be done; 2, wrong usage.
     """
-    _switch(name, reason, Manner(yes, dry_run, json), url, token, config, enabled=True)
+    _switch(name, manner, enabled=True)
 
 
 @app.command()
-def disable(  # noqa: PLR0913 - one parameter for each option
-    name: Name,
-    *,
-    reason: Reason = "",
-    yes: Yes = False,
-    dry_run: DryRun = False,
-    url: Url = DEFAULT_URL,
-    token: Token = None,
-    config: Config = None,
-    json: Json = False,
-) -> None:
+@changing
+def disable(name: Name, *, manner: Manner) -> None:
     """Switch a transport off, whatever rules and rollouts say: the kill switch.
 
     Within a second it is offered to nobody, and who is on it moves, spread
@@ -83,14 +63,12 @@ def disable(  # noqa: PLR0913 - one parameter for each option
     Exit status: 0, it is off; 1, there is no such transport, or it couldn't
     be done; 2, wrong usage.
     """
-    _switch(name, reason, Manner(yes, dry_run, json), url, token, config, enabled=False)
+    _switch(name, manner, enabled=False)
 
 
-def _switch(  # noqa: PLR0913, PLR0917 - what both have
-    name: str, reason: str, manner: Manner, url: str, token: str | None, config: Path | None, *, enabled: bool
-) -> None:
-    body = {"enabled": enabled, "reason": reason}
-    with opened(url, token, config, ADMIN) as api:
+def _switch(name: str, manner: Manner, *, enabled: bool) -> None:
+    body = {"enabled": enabled, "reason": manner.reason}
+    with opened(manner.url, manner.token, manner.config, ADMIN) as api:
         current = api.policy()
         document = switched(current.value.document, name, enabled=enabled)
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import strategies as st
 
-from realtime.auth import Credentials, Identity, Ticket
+from realtime.auth import Content, Credentials, Identity, Ticket
 from realtime.config import Settings
 from realtime.request import Request
 
@@ -87,10 +87,9 @@ def forged(header: object, payload: object, key: bytes = SECRET.encode()) -> str
     return f"{body}.{base64url(hmac.digest(key, body.encode(), hashlib.sha256))}"
 
 
-def sealed(door: Credentials, identity: Identity | None = None, **changes: object) -> Ticket:
+def sealed(door: Credentials, identity: Identity | None = None, *, ttl_ms: int = 60_000, **changes: Any) -> Ticket:  # noqa: ANN401 - fields of a content
     holder = identity or door.bearer(token())
-    context: dict[str, Any] = {"session": "s1", "client": {}, "transports": None, "arms": {}, "ttl_ms": 60_000}
-    return door.seal(holder, **context | changes)
+    return door.seal(holder, Content(**{"session": "s1"} | changes), ttl_ms)
 
 
 def get(path: str = f"{EVENTS}/stream", *, ticket: str | None = None, scheme: str = "http", **headers: str) -> Request:

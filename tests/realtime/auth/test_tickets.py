@@ -58,7 +58,7 @@ def identities(draw: st.DrawFn) -> dict[str, Any]:
 def test_a_ticket_holds_all_that_it_was_made_with(door: Credentials) -> None:
     identity = door.bearer(token(channel="acme", roles=["publisher"], scopes=["topic:a.*"], publish=["topic:a.*"]))
     client = {"id": "c1", "platform": "ios", "app_version": "5.2.0"}
-    ticket = sealed(door, identity, client=client, transports=["sse", "polling"], arms={"sse-on-ios": "sse"})
+    ticket = sealed(door, identity, client=client, transports=("sse", "polling"), arms={"sse-on-ios": "sse"})
     opened = credentials().open_ticket(ticket.text)  # another gateway
     assert opened == ticket
     assert (opened.identity, opened.session, opened.client) == (identity, "s1", client)
@@ -101,7 +101,7 @@ def test_a_ticket_never_lives_longer_than_its_token(door: Credentials, clock: Cl
 
 
 def test_a_renewed_ticket_differs_in_its_life_only(door: Credentials, clock: Clock) -> None:
-    ticket = sealed(door, client={"id": "c1"}, transports=["sse"], arms={"a": "b"})
+    ticket = sealed(door, client={"id": "c1"}, transports=("sse",), arms={"a": "b"})
     clock.ms += 40_000
     renewed = door.open_ticket(door.renew(ticket, 90_000).text)
     assert (renewed.issued_ms, renewed.expires_ms) == (NOW_MS + 40_000, NOW_MS + 130_000)

@@ -1,0 +1,62 @@
+"""The engine: what events come in by, and who they go out to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from realtime.channel.follower import Follower
+from realtime.channel.log import Limits, Log
+from realtime.channel.window import Window
+from realtime.connect import connect
+from realtime.delivery.hub import Hub
+from realtime.delivery.meter import Meter
+from realtime.delivery.wheel import Wheel
+from realtime.drain import Drain
+from realtime.load import Load
+from realtime.presence import Presence
+from realtime.standing import Standings
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+    from realtime.config import HistorySettings, Live
+    from realtime.metrics import Metrics
+
+_CONNECTIONS: Final = 64
+_BLOCKED_READ_S: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """The log as it is followed, and those that hang on it."""
+
+    redis: Redis
+    follower: Follower
+    hub: Hub
+    presence: Presence
+    standings: Standings
+    drain: Drain
+    load: Load
+
+
+def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
+    """Put an engine together on a log; nothing runs yet."""
+    settings = live.settings
+    redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
+    log = Log(redis, _limits(settings.history))
+    log.timed = metrics.asked_redis
+    wheel = Wheel()
+    hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
+    window = Window(settings.history.window_events, settings.history.window_bytes)
+    follower = Follower(log, window, lambda: waiting(redis_url), hub, settings.delivery.join)
+    return Engine(redis, follower, hub, Presence(), Standings(), Drain(hub, live), Load(wheel))
+
+
+def waiting(redis_url: str) -> Redis:
+    """Connect once more, for reads that wait."""
+    return connect(redis_url, _BLOCKED_READ_S, 1)
+
+
+def _limits(history: HistorySettings) -> Limits:
+    return Limits(history.retention, history.scope_cap, history.topics_cap, history.max_bytes, history.idempotency)

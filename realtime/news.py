@@ -1,0 +1,44 @@
+"""State kept beside the control log, read anew when there is news of it, or when some may have been missed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from realtime.errors import LogUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from realtime.control import Control
+
+_RETRY_S: Final = 0.5
+
+_log = structlog.get_logger("gapless.control")
+
+
+class News:
+    """Tells when to read."""
+
+    def __init__(self, control: Control, event: str) -> None:
+        """Hear of one kind of news."""
+        self._event = event
+        self._wanted = asyncio.Event()
+        control.on_restart(self._wanted.set)
+        control.on_record(event, lambda _id, _data: self._wanted.set())
+
+    async def follow(self, read: Callable[[], Awaitable[None]]) -> None:
+        """Read whenever there is news, until cancelled; what can't be read stays as it is until there is more."""
+        while True:
+            await self._wanted.wait()
+            self._wanted.clear()
+            try:
+                await read()
+            except LogUnavailable:
+                self._wanted.set()
+                await asyncio.sleep(_RETRY_S)
+            except Exception:  # noqa: BLE001 - what this version can't read must not end the following
+                _log.exception("state not read", news=self._event)
+                await asyncio.sleep(_RETRY_S)
