@@ -81,7 +81,7 @@ void publisher_begin(Publisher *publisher, Text request, uint16_t port) {
         if (publisher->users > 0 && users != publisher->batch) fail("the request to publish lacks marks for users");
         lane->next_user = at;
         lane->busy = true;
-        wire_connect(&lane->source, port, 0);
+        wire_connect(&lane->source, port, false);
     }
 }
 

@@ -8,7 +8,7 @@
 
 #include "clock.h"
 
-enum { LONGEST_REQUEST = 4096, DEFAULT_POLL_MS = 5000, LITTLE_ROOM = 4096 };
+enum { LONGEST_REQUEST = 4096, DEFAULT_POLL_MS = 5000 };
 
 const char *const KIND_NAMES[KINDS] = {"sse", "websocket", "long-poll", "poll", "stalled"};
 
@@ -191,7 +191,7 @@ void receiver_begin(Receiver *receiver, Kind kind, int user, uint32_t lanes, uin
     receiver->lanes = calloc(lanes, sizeof *receiver->lanes);
     if (receiver->lanes == NULL) fail("no memory");
     answer_begin(&receiver->answer);
-    wire_connect(&receiver->source, port, kind == STALLED ? LITTLE_ROOM : 0);
+    wire_connect(&receiver->source, port, kind == STALLED);
 }
 
 void receiver_poll(Receiver *receiver, int64_t now) {

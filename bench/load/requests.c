@@ -88,7 +88,7 @@ int main(void) {
     if (askers == NULL) fail("no memory");
     for (long at = 0; at < count; at++) {
         askers[at].source.ready = on_ready;
-        wire_connect(&askers[at].source, port, 0);
+        wire_connect(&askers[at].source, port, false);
     }
     int64_t deadline = now_ns() + PATIENCE_S * 1000000000LL;
     while (connected < count && now_ns() < deadline) wire_turn(100);

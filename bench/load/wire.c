@@ -11,7 +11,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS_A_TURN = 64 };
+enum { EVENTS_A_TURN = 64, LITTLE_ROOM = 4096, ETHERNET_SEGMENT = 1400 };
 
 char wire_buffer[1 << 19];
 static int loop_fd;
@@ -44,7 +44,7 @@ static void control(Source *source, int what, uint32_t wanted) {
     if (epoll_ctl(loop_fd, what, source->fd, &event) != 0) fail("epoll_ctl: %s", strerror(errno));
 }
 
-void wire_connect(Source *source, uint16_t port, int room) {
+void wire_connect(Source *source, uint16_t port, bool narrow) {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(port)};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     source->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -53,7 +53,11 @@ void wire_connect(Source *source, uint16_t port, int room) {
     struct linger at_once = {.l_onoff = 1, .l_linger = 0};
     setsockopt(source->fd, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
     setsockopt(source->fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
-    if (room > 0) setsockopt(source->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+    if (narrow) {
+        int room = LITTLE_ROOM, segment = ETHERNET_SEGMENT;
+        setsockopt(source->fd, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
+        setsockopt(source->fd, IPPROTO_TCP, TCP_MAXSEG, &segment, sizeof segment);
+    }
     if (connect(source->fd, (struct sockaddr *)&address, sizeof address) != 0 && errno != EINPROGRESS)
         fail("connect: %s", strerror(errno));
     control(source, EPOLL_CTL_ADD, EPOLLOUT);

@@ -18,8 +18,9 @@ void wire_open_loop(void);
 void wire_turn(int timeout_ms);
 
 /* Begin to connect; the source is told (EPOLLOUT) when it may write. It ends by a reset, so that no port stays taken.
- * `room`: how much the system is to keep for it unread; 0: as it likes. */
-void wire_connect(Source *source, uint16_t port, int room);
+ * `narrow`: the systems on both sides keep little for it that is not read, as on a network; over the loopback, with its
+ * huge segments, they would take megabytes. */
+void wire_connect(Source *source, uint16_t port, bool narrow);
 
 /* From now on tell the source of what arrives, or of nothing at all. */
 void wire_listen(Source *source, bool wanted);

@@ -50,6 +50,6 @@ class Floor:
     def running(self) -> Iterator[Target]:
         """Run one."""
         port = free_port()
-        with started([build("floor"), str(port)], {}) as processes:
+        with started([str(build("floor")), str(port)], {}) as processes:
             until_it_listens(port, processes)
             yield Running(self.name, port, processes)

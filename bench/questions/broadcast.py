@@ -44,8 +44,8 @@ QUESTION = Question(
     name="broadcast",
     title="1,000 events a second to 1,000 clients",
     explanation=(
-        "Each event is a request of its own, for two seconds. A server that can't keep up is sent fewer, and what hasn't "
-        "come a second after the last one counts as a fault."
+        "Each event is a request of its own, for two seconds. Who can't keep up is sent fewer, and what hasn't come "
+        " a second after the last one counts as a fault."
     ),
     peers=("gapless", "nchan"),
     group="streams",

@@ -71,7 +71,7 @@ QUESTION = Question(
     name="growth",
     title="Growth: CPU for a delivery, in µs",
     explanation=(
-        "Clients: one broadcast at a time. Scopes: 1,000 clients that share one, then with nine more of their own each. "
+        "Clients: single broadcasts. Scopes: 1,000 clients that share one, then have nine more of their own each. "
         "Window: 1,000 clients, after so many events to scopes of users."
     ),
     peers=("gapless", "floor"),

@@ -21,14 +21,19 @@ _BATCH_CONNECTIONS = 16
 
 def ask(target: Target) -> Figures:
     """Publish one event a request, then many."""
-    found = _figures(target, "one", target.publication(), 1, _SINGLE, _CONNECTIONS)
+    found = _figures(target, "one", 1, _requests(target, target.publication(), _SINGLE, _CONNECTIONS))
     if isinstance(target, Gateway):
-        found |= _figures(target, "batch", target.publication(_BATCH), _BATCH, _BATCHES, _BATCH_CONNECTIONS)
+        batches = _requests(target, target.publication(_BATCH), _BATCHES, _BATCH_CONNECTIONS)
+        found |= _figures(target, "batch", _BATCH, batches)
     return found
 
 
-def _figures(target: Target, name: str, request: bytes, size: int, count: int, connections: int) -> Figures:
-    measured = measure(Requests(target.port, request, count, connections, target.published), target)
+def _requests(target: Target, request: bytes, count: int, connections: int) -> Requests:
+    return Requests(target.port, request, count, connections, target.published)
+
+
+def _figures(target: Target, name: str, size: int, requests: Requests) -> Figures:
+    measured = measure(requests, target)
     report = measured.report
     events = report.answers * size
     return {

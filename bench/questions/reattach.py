@@ -8,7 +8,7 @@ from bench.gateway import Gateway
 from bench.loading import loading, measure
 from bench.machine import room_for
 from bench.plan import Audience, Publisher
-from bench.questions.question import FAULTS, NO_LOSS, Column, Figures, Goal, Question
+from bench.questions.question import COST, FAULTS, NO_LOSS, Column, Figures, Goal, Question
 from bench.questions.streams import streams
 
 if TYPE_CHECKING:
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
 CLIENTS = 10_000
 _MISSED = 20
-_READS = {"xread", "xrange", "xrevrange", "xlen", "fcall", "fcall_ro", "eval", "evalsha"}
-"""What reading from the log could be done with. The follower and the touch use them too, so they are compared."""
+_READS = {"xread", "xrange", "xrevrange"}
+"""What the log is read with, from outside and inside of functions; by the follower too, which reads on."""
 
 
 def ask(target: Target) -> Figures:
@@ -29,14 +29,16 @@ def ask(target: Target) -> Figures:
     publisher = Publisher(target.publication(), _MISSED)
     measure(Audience(target.port, {}, (publisher,)), target)
     clients = [target.stream(user, cursor) for user in range(count)]
-    before = target.calls()
+    before, server_us = target.calls(), target.processes.cpu_us()
     with loading(Audience(target.port, {"sse": clients}, at_once=0, earlier=(1, _MISSED)), target) as running:
         measured = running.go()
-    after = target.calls()
+    after, server_us = target.calls(), target.processes.cpu_us() - server_us
     report = measured.report
     return {
         "served": report.served_seconds,
+        "cost": server_us / count,
         "faults": report.faults,
+        "calls": (after["fcall"] - before["fcall"]) / count,
         "reads": sum(calls - before.get(name, 0) for name, calls in after.items() if name in _READS),
     }
 
@@ -45,16 +47,27 @@ QUESTION = Question(
     name="reattach",
     title="10,000 clients lost and re-attaching with cursors at once",
     explanation=(
-        f"From the first connection until the last of the {_MISSED} missed events is with the last client. Redis's calls "
-        "are all of that time, the follower's and the touch's too: a few a second."
+        f"From the first connection until the last of the {_MISSED} missed events is with the last client. Reads of the "
+        "log are all XREADs and XRANGEs of that time: the follower's few, and any for cursors. A lease is how a stream is "
+        "counted for its user's limit, over all gateways."
     ),
     peers=("gapless",),
     group="reattach",
     ask=ask,
-    columns=(Column("served", "all served after, s"), Column("reads", "Redis's calls", 0), FAULTS),
+    columns=(
+        Column("served", "all served after, s"),
+        COST,
+        Column("reads", "reads of the log", 0),
+        Column("calls", "leases a client", 2),
+        FAULTS,
+    ),
     goals=(
         Goal("all served ≤ 5 s", "served", most=5),
-        Goal("no Redis read for cursors inside the window (≤ 100 calls in all, of 10,000 clients)", "reads", most=100),
+        Goal(
+            "no Redis read for cursors inside the window (≤ 100 of 10,000 clients, the follower's included)",
+            "reads",
+            most=100,
+        ),
         NO_LOSS,
     ),
     plotted="served",

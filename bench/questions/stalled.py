@@ -56,8 +56,8 @@ QUESTION = Question(
     name="stalled",
     title="1,000 clients that take nothing beside 1,000 that do",
     explanation=(
-        f"{_RATE} events a second: {_EVENTS:,} to the healthy alone, {_EVENTS:,} beside the stalled, then {2 * _EVENTS:,}. "
-        "Memory: what the gateway holds more at the end than at the beginning, for each stalled client."
+        f"{_RATE} events a second: {_EVENTS:,} to the healthy, {_EVENTS:,} beside the stalled, then {2 * _EVENTS:,}."
+        " Memory: what the gateway holds more at the end than at the beginning, for each stalled client."
     ),
     peers=("gapless",),
     group="stalled",
