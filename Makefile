@@ -48,7 +48,6 @@ check: $(DEV) ## lint, format, types, and who may import whom
 
 bench: $(BENCH) ## measure the gateway beside its peers, 25 minutes: bench/RESULTS.md; and a migration of 5,000 clients
 	@$(BIN)/python -m bench $(ARGS)
-	@$(BIN)/python -m bench.migration
 
 bench-quick: $(BENCH) ## the first three questions of it, in under a minute
 	@$(BIN)/python -m bench --quick $(ARGS)

@@ -8,6 +8,7 @@ import time
 from rich.console import Console
 from rich.progress import Progress
 
+from bench import migration, results
 from bench.machine import describe, pin_load, raise_file_limit
 from bench.peers import PEERS
 from bench.programs import NoCompiler, build
@@ -68,6 +69,10 @@ def main() -> None:
         console.print(drawn(table(question, rounds.samples(question))))
     for line in (*said, *rounds.failures):
         print(line)
+    if not (chosen.quick or chosen.only or chosen.peers):
+        told = migration.main()
+        print("\n".join(told))
+        results.write(rounds, count, said, told)
     print(f"{count} rounds in {time.monotonic() - began_s:.0f} s")
 
 

@@ -92,5 +92,5 @@ QUESTION = Question(
         Goal("1 → 10,000 scopes: ≤ 1.4 ×", "scopes_10000", most=1.4, of="scopes_1"),
         Goal("window of 1,000 → 100,000 events: ≤ 1.4 ×", "window_100000", most=1.4, of="window_1000"),
     ),
-    plotted="clients_growth",
+    plotted=tuple(f"clients_{count}" for count in _EVENTS),
 )

@@ -39,5 +39,5 @@ QUESTION = Question(
     ask=ask,
     columns=(Column("few", "1,000 clients, kB", 1), Column("many", "10,000 clients, kB", 1)),
     goals=(Goal("≤ 16 kB at 1,000", "few", most=16), Goal("≤ 16 kB at 10,000", "many", most=16)),
-    plotted="many",
+    plotted=("many",),
 )

@@ -77,5 +77,5 @@ QUESTION = Question(
         Goal("SSE p99 < 250 ms", "sse_p99", most=250),
         NO_LOSS,
     ),
-    plotted="sse_p99",
+    plotted=("sse_p99",),
 )

@@ -58,5 +58,5 @@ QUESTION = Question(
         Goal("no wrong answer with nothing new", "faults_nothing", most=0),
         Goal("no wrong answer with one event", "faults_one", most=0),
     ),
-    plotted="cost_nothing",
+    plotted=("cost_nothing",),
 )

@@ -74,5 +74,5 @@ QUESTION = Question(
         Goal("no refusal of one", "faults_one", most=0),
         Goal("no refusal of a batch", "faults_batch", most=0),
     ),
-    plotted="rate_one",
+    plotted=("rate_one",),
 )

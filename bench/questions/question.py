@@ -94,8 +94,8 @@ class Question:
     ask: Callable[[Target], Figures]
     columns: tuple[Column, ...]
     goals: tuple[Goal, ...]
-    plotted: str = "cost"
-    """The figure that is drawn."""
+    plotted: tuple[str, ...] = ("cost",)
+    """The figures that are drawn."""
 
 
 COST: Final = Column("cost", "CPU, µs")

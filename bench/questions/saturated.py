@@ -50,5 +50,5 @@ QUESTION = Question(
         Goal("CPU for a delivery ≤ 1.5 × the floor's", "cost", most=1.5, peer="floor"),
         NO_LOSS,
     ),
-    plotted="rate",
+    plotted=("rate",),
 )

@@ -40,5 +40,5 @@ QUESTION = Question(
     ask=ask,
     columns=(COST, STORE, *LATENCIES, FAULTS, *CORES),
     goals=(Goal("p99 ≤ 50 ms", "p99", most=50), NO_LOSS),
-    plotted="p99",
+    plotted=("p99",),
 )

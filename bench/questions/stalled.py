@@ -75,5 +75,5 @@ QUESTION = Question(
         Goal("memory flat: twice the events hold ≤ 8 kB more a stalled client", "growth", most=8),
         NO_LOSS,
     ),
-    plotted="held",
+    plotted=("held",),
 )
