@@ -11,6 +11,7 @@ from rich.progress import Progress
 from bench import migration, results
 from bench.machine import describe, pin_load, raise_file_limit
 from bench.peers import PEERS
+from bench.profiles import profile
 from bench.programs import NoCompiler, build
 from bench.questions import QUESTIONS
 from bench.rounds import Rounds
@@ -26,6 +27,7 @@ def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the first three questions, three rounds, nothing written")
+    parser.add_argument("--profile", action="store_true", help="where the gateway's time goes: bench/profiles")
     parser.add_argument("--rounds", type=int, help=f"how many (default {_ROUNDS})")
     parser.add_argument(
         "--only", nargs="+", choices=[one.name for one in QUESTIONS], help="these questions, not written"
@@ -41,10 +43,8 @@ def present(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
     return [name for name, missing in absent.items() if missing is None], said
 
 
-def main() -> None:
-    """Run the rounds."""
-    chosen = options()
-    console = Console(width=150)
+def prepare() -> None:
+    """Build the load, and take what it needs of this machine."""
     try:
         for program in ("audience", "requests"):
             build(program)
@@ -52,20 +52,36 @@ def main() -> None:
         raise SystemExit(str(error)) from error
     raise_file_limit()
     pin_load()
-    wanted = tuple(chosen.peers or (_QUICK_PEERS if chosen.quick else PEERS))
-    peers, said = present(wanted)
-    only = chosen.only or (_QUICK if chosen.quick else [one.name for one in QUESTIONS])
-    count = chosen.rounds or (_QUICK_ROUNDS if chosen.quick else _ROUNDS)
-    began_s = time.monotonic()
-    rounds = Rounds([one for one in QUESTIONS if one.name in only], peers)
+
+
+def run(rounds: Rounds, count: int, console: Console) -> None:
+    """Run the rounds, and show how far they are."""
     with Progress(console=console, transient=True) as progress:
         task = progress.add_task("", total=sum(len(list(rounds.steps(number))) for number in range(count)))
         for number in range(count):
             for step in rounds.steps(number):
                 rounds.take(number, step, lambda text: progress.update(task, description=text))
                 progress.advance(task)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    chosen = options()
+    prepare()
+    only = chosen.only or (_QUICK if chosen.quick else [one.name for one in QUESTIONS])
+    questions = [one for one in QUESTIONS if one.name in only]
+    if chosen.profile:
+        for question in questions:
+            print(profile(question))
+        return
+    began_s = time.monotonic()
+    console = Console(width=150)
+    peers, said = present(tuple(chosen.peers or (_QUICK_PEERS if chosen.quick else PEERS)))
+    count = chosen.rounds or (_QUICK_ROUNDS if chosen.quick else _ROUNDS)
+    rounds = Rounds(questions, peers)
+    run(rounds, count, console)
     print(describe())
-    for question in rounds.questions:
+    for question in questions:
         console.print(drawn(table(question, rounds.samples(question))))
     for line in (*said, *rounds.failures):
         print(line)

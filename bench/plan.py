@@ -33,6 +33,8 @@ class Publisher(NamedTuple):
     """The next event waits until all but so many have been given to everyone; 0: it doesn't wait."""
     pause_ms: int = 0
     users: int = 0
+    most_ms: int = 0
+    """After which no more are published, however few there were; 0: until the limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +67,8 @@ class Audience:
                 yield b"%d %b" % (client.user, _text(client.first))
                 yield b"" if client.again is None else _text(client.again)
         for one in self.publishers:
-            numbers = (one.lanes, one.rate, one.limit, one.outstanding, one.pause_ms, one.users)
-            yield b"publisher %d %d %d %d %d %d\n" % numbers + _text(one.request)
+            numbers = (one.lanes, one.rate, one.limit, one.outstanding, one.pause_ms, one.users, one.most_ms)
+            yield b"publisher %d %d %d %d %d %d %d\n" % numbers + _text(one.request)
         yield b"end\n"
 
 

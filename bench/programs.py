@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +23,9 @@ class NoCompiler(RuntimeError):
     """There is no gcc; the text tells which package has it."""
 
 
+@cache
 def build(name: str, into: Path = BUILT) -> Path:
-    """Compile a program unless it is newer than its sources; return where it is.
+    """Compile a program unless it is newer than its sources, once for this process; return where it is.
 
     Raises:
         NoCompiler: there is no gcc.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
+
+import httpx2
+from redis import RedisError
 
 from bench.peers import PEERS
 from bench.questions.question import Figures, Samples
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from bench.questions.question import Question
+
+_FAILURES = (RuntimeError, OSError, subprocess.SubprocessError, httpx2.HTTPError, RedisError)
+"""What may go wrong with one target: said, and the others are asked all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,12 @@ class Rounds:
 
     def take(self, number: int, step: Step, say: Callable[[str], None]) -> None:
         """Take one step."""
-        with PEERS[step.peer].running() as target:
-            for question in step.questions:
-                say(f"round {number + 1}: {step.peer}, {question.name}")
-                try:
-                    self.found[question.name][step.peer].append(question.ask(target))
-                except (RuntimeError, TimeoutError, OSError) as error:
-                    self.failures.append(f"round {number + 1}, {step.peer}, {question.name}: {error}")
-                    return
+        asked = ""
+        try:
+            with PEERS[step.peer].running() as target:
+                for question in step.questions:
+                    asked = question.name
+                    say(f"round {number + 1}: {step.peer}, {asked}")
+                    self.found[asked][step.peer].append(question.ask(target))
+        except _FAILURES as error:
+            self.failures.append(f"round {number + 1}, {step.peer}, {asked or 'start'}: {error!r}")

@@ -5,7 +5,7 @@
  *   earlier LANES EVENTS          each lane has sent so many events to everyone before
  *   grace_ms N                    how long to wait, after the last event was published, until all have everything
  *   receivers KIND COUNT          then for each: its user (-1: none) and its request; if it polls, the one for again too
- *   publisher LANES RATE LIMIT OUTSTANDING PAUSE_MS USERS   and the request
+ *   publisher LANES RATE LIMIT OUTSTANDING PAUSE_MS USERS MOST_MS   and the request
  *   end
  *
  * It says "ready" when everyone is there and goes on at the next line; prints one JSON object; lets go at the end of
@@ -63,6 +63,7 @@ static void read_publisher(void) {
     publisher->outstanding = (uint32_t)plan_number();
     publisher->pause_ns = plan_number() * 1000000;
     publisher->users = (uint32_t)plan_number();
+    publisher->most_ns = plan_number() * 1000000;
     requests[publisher_count++] = plan_text();
     lane_count += publisher->lanes;
 }

@@ -109,6 +109,7 @@ static void send_request(Publisher *publisher, Lane *lane, int64_t now) {
 }
 
 static bool is_due(Publisher *publisher, int64_t now, uint64_t deliveries, uint64_t receivers) {
+    if (publisher->most_ns > 0 && now - publisher->began_ns > publisher->most_ns) publisher->limit = publisher->sent;
     if (publisher->sent >= publisher->limit) return false;
     if (publisher->rate > 0 && (double)(now - publisher->began_ns) * publisher->rate / 1e9 < (double)publisher->sent)
         return false;

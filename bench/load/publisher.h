@@ -19,6 +19,7 @@ typedef struct Publisher {
     uint32_t outstanding; /* events that not all have been given yet; 0: however many */
     double rate;          /* events a second; 0: as fast as it goes */
     uint64_t limit;       /* events in all */
+    int64_t most_ns;      /* after which no more are sent, however few there were; 0: until the limit */
     int64_t pause_ns;     /* after all have been given what was outstanding */
     int64_t resume_ns;
     int64_t began_ns;
