@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import time
 
 from rich.console import Console
@@ -76,13 +77,16 @@ def main() -> None:
         return
     began_s = time.monotonic()
     console = Console(width=150)
-    peers, said = present(tuple(chosen.peers or (_QUICK_PEERS if chosen.quick else PEERS)))
+    wanted = tuple(chosen.peers or (_QUICK_PEERS if chosen.quick else PEERS))
+    peers, said = present(wanted)
+    load = "load average before: {:.1f}, {:.1f}, {:.1f} (more than 0.3: others work here too)".format(*os.getloadavg())
     count = chosen.rounds or (_QUICK_ROUNDS if chosen.quick else _ROUNDS)
-    rounds = Rounds(questions, peers)
+    rounds = Rounds(questions, peers, wanted)
     run(rounds, count, console)
     print(describe())
+    said = [load, *said]
     for question in questions:
-        console.print(drawn(table(question, rounds.samples(question))))
+        console.print(drawn(table(question, rounds.samples(question), wanted)))
     for line in (*said, *rounds.failures):
         print(line)
     if not (chosen.quick or chosen.only or chosen.peers):

@@ -53,6 +53,6 @@ def _lines(rounds: Rounds, count: int, remarks: Sequence[str], migration: Iterab
     yield from (f"* {remark}" for remark in (*remarks, *rounds.failures))
     for question in rounds.questions:
         yield from ("", f"## {question.title}", "", question.explanation, "")
-        yield markdown(table(question, rounds.samples(question)))
+        yield markdown(table(question, rounds.samples(question), rounds.wanted))
         yield from ("", f"![{question.title}](plots/{question.name}.svg)")
     yield from ("", "## A migration of everybody, and back", "", *migration, "")

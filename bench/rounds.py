@@ -37,6 +37,8 @@ class Rounds:
 
     questions: Sequence[Question]
     peers: Sequence[str]
+    wanted: Sequence[str]
+    """Those that can't be asked too."""
     found: dict[str, dict[str, list[Figures]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     failures: list[str] = field(default_factory=list)
 

@@ -26,13 +26,13 @@ class Table(NamedTuple):
     notes: tuple[str, ...]
 
 
-def table(question: Question, samples: Samples) -> Table:
-    """Put medians and spread side by side."""
+def table(question: Question, samples: Samples, wanted: Sequence[str]) -> Table:
+    """Put medians and spread side by side; say who was wanted and has no figure."""
     asked = [peer for peer in question.peers if samples.rounds.get(peer)]
     columns = [one for one in question.columns if any(samples.values(peer, one.figure) for peer in asked)]
     rows = tuple((peer, *(_cell(samples.values(peer, column.figure), column) for column in columns)) for peer in asked)
     verdicts = tuple(_verdicts(question, samples))
-    notes = tuple(_notes(question, samples, asked))
+    notes = tuple(_notes(samples, asked, [peer for peer in question.peers if peer in wanted]))
     return Table(question.title, ("", *(column.heading for column in columns)), rows, verdicts, notes)
 
 
@@ -57,12 +57,12 @@ def _verdicts(question: Question, samples: Samples) -> Iterator[str]:
         yield f"{verdict.goal}: {verdict.found}: {word}"
 
 
-def _notes(question: Question, samples: Samples, asked: Sequence[str]) -> Iterator[str]:
+def _notes(samples: Samples, asked: Sequence[str], wanted: Sequence[str]) -> Iterator[str]:
     for peer in asked:
         load = samples.median(peer, "load")
         if load is not None and load > BUSY:
             yield f"{peer}: the load (with Redis) kept its core {load:.0%} busy, and so was the limit"
-    for peer in question.peers:
+    for peer in wanted:
         if peer not in asked:
             yield f"{peer}: no figure"
 

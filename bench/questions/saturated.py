@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.targets import Target
 
 _CLIENTS = 1_000
-_EVENTS = 300
+_EVENTS = 200
 _UNDER_WAY = 2
 """Events: while one is being delivered, the next is there."""
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 1_000
 _RATE = 20
-_EVENTS = 40
+_EVENTS = 30
 
 
 def ask(target: Target) -> Figures:
@@ -33,7 +33,7 @@ def cost_of_a_delivery(target: Target, clients: int, events: int = _EVENTS) -> F
 QUESTION = Question(
     name="single",
     title="One event at a time to 1,000 clients, 20 a second",
-    explanation="CPU of the server's processes for one delivery, publishing included. Two seconds a round.",
+    explanation="CPU of the server's processes for one delivery, publishing included. A second and a half a round.",
     peers=("gapless", "nchan", "floor", "socket.io", "node", "sse-starlette", "quart"),
     group="streams",
     ask=ask,

@@ -29,7 +29,9 @@ def test_a_goal_without_its_peer_is_not_judged() -> None:
 
 def test_a_goal_that_falls_short_is_said_to() -> None:
     question = next(one for one in QUESTIONS if one.name == "single")
-    told = table(question, Samples({"gapless": [{"cost": 2.0, "load": 0.95}], "nchan": [{"cost": 1.0}]}))
+    told = table(
+        question, Samples({"gapless": [{"cost": 2.0, "load": 0.95}], "nchan": [{"cost": 1.0}]}), ("nchan", "floor")
+    )
     assert "falls short" in told.verdicts[0]
     assert any("the limit" in note for note in told.notes)
     assert any(note == "floor: no figure" for note in told.notes)
