@@ -22,13 +22,14 @@ COMPILE := $(UV) pip compile --quiet --python $(BIN)/python --universal --python
 BOOTSTRAPPED := $(VENV)/.bootstrap-installed
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
+BENCH := $(VENV)/.bench-installed
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lock bench docs format clean runtime system
+.PHONY: help setup run test check lock bench bench-quick bench-profile docs format clean runtime system
 
 help: ## list the targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: $(DEV) ## create .venv with everything locked in requirements/ and the package itself, editable
 
@@ -45,9 +46,14 @@ check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(DEV) ## measure the gateway on this machine: what things cost, and a migration of 5,000 clients
+bench: $(BENCH) ## measure the gateway beside its peers, 25 minutes: bench/RESULTS.md; and a migration of 5,000 clients
 	@$(BIN)/python -m bench $(ARGS)
-	@$(BIN)/python -m bench.migration
+
+bench-quick: $(BENCH) ## the first three questions of it, in under a minute
+	@$(BIN)/python -m bench --quick $(ARGS)
+
+bench-profile: $(BENCH) ## where the gateway's time goes in each question: bench/profiles
+	@$(BIN)/python -m bench --profile $(ARGS)
 
 docs: $(DEV) ## write docs/configuration.md from the settings and config.toml
 	@$(BIN)/python -m realtime.config.reference
@@ -61,6 +67,8 @@ lock: $(BOOTSTRAPPED) ## write requirements/*.txt from pyproject.toml (ARGS=--up
 	$(COMPILE) pyproject.toml --constraints requirements/bootstrap.txt --output-file requirements/runtime.txt
 	$(COMPILE) pyproject.toml --group dev --constraints requirements/bootstrap.txt \
 		--constraints requirements/runtime.txt --output-file requirements/dev.txt
+	$(COMPILE) pyproject.toml --group bench --constraints requirements/bootstrap.txt \
+		--constraints requirements/dev.txt --output-file requirements/bench.txt
 
 clean: ## remove .venv and every cache (data in .gapless stays)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
@@ -86,4 +94,8 @@ $(RUNTIME): $(BOOTSTRAPPED) requirements/runtime.txt pyproject.toml
 
 $(DEV): $(RUNTIME) requirements/dev.txt
 	$(INSTALL) --require-hashes --requirement requirements/dev.txt
+	@touch $@
+
+$(BENCH): $(DEV) requirements/bench.txt
+	$(INSTALL) --require-hashes --requirement requirements/bench.txt
 	@touch $@

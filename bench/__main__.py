@@ -1,116 +1,100 @@
-"""Ask every question of ours and of the peer, in turns, and print the table: ``python -m bench``."""
+"""Ask every question of ours and of its peers, in rounds, and write down what was found: ``python -m bench``."""
 
 from __future__ import annotations
 
-import json
-import platform
-import statistics
-from collections import defaultdict
-from itertools import count
-from typing import TYPE_CHECKING
+import argparse
+import os
+import time
 
-import httpx2
-import jwt
-import uvloop
 from rich.console import Console
-from rich.progress import track
-from rich.table import Table
+from rich.progress import Progress
 
-from bench import questions
-from bench.load import get, post
-from bench.process import SECRET, Server, gapless, peer, pin_load, raise_file_limit
+from bench import migration, results
+from bench.machine import describe, pin_load, raise_file_limit
+from bench.peers import PEERS
+from bench.profiles import profile
+from bench.programs import NoCompiler, build
+from bench.questions import QUESTIONS
+from bench.rounds import Rounds
+from bench.tables import drawn, table
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-_ROUNDS = 3
-_EXPIRES = 4102444800
-_AIMS = {"delivery": 14.0, "poll": 35.0}
-Samples = dict[tuple[str, str], list[questions.Sample]]
-
-
-async def ask_ours(samples: Samples, idle_kb: dict[str, list[float]]) -> None:
-    """Measure one fresh gateway."""
-    async with gapless() as server:
-        target, long_poll, cursor = await _our_target(server)
-        samples["poll", "gapless"].append(await questions.polls(target))
-        samples["publish", "gapless"].append(await questions.publishes(target))
-        samples["publish in batches", "gapless"].append(await questions.batches(target))
-        sample, held = await questions.deliveries(target)
-        samples["delivery", "gapless"].append(sample)
-        idle_kb["gapless"].append(held)
-        target, long_poll, cursor = await _our_target(server)
-        samples["long-poll turnaround", "gapless"].append(await questions.turnarounds(target, long_poll, cursor))
+_ROUNDS = 5
+_QUICK_ROUNDS = 3
+_QUICK = ("single", "saturated", "broadcast")
+_QUICK_PEERS = ("gapless", "nchan", "floor")
 
 
-async def ask_peer(samples: Samples, idle_kb: dict[str, list[float]]) -> None:
-    """Measure one fresh peer, as far as it has what we ask."""
-    async with peer("plain quart", "bench.peer:app") as server:
-        number = count(1)
-
-        def publish(_: int) -> bytes:
-            return post("/publish", questions.frame() % b"%d-1" % next(number))
-
-        target = questions.Target(server, get("/stream", accept="text/event-stream"), get("/poll"), publish)
-        samples["poll", "plain quart"].append(await questions.polls(target))
-        sample, held = await questions.deliveries(target)
-        samples["delivery", "plain quart"].append(sample)
-        idle_kb["plain quart"].append(held)
-    async with peer("bare asgi", "bench.bare:app") as server:
-        target = questions.Target(server, b"", get("/poll"), lambda _: b"")
-        samples["poll", "bare asgi"].append(await questions.polls(target))
+def options() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="the first three questions, three rounds, nothing written")
+    parser.add_argument("--profile", action="store_true", help="where the gateway's time goes: bench/profiles")
+    parser.add_argument("--rounds", type=int, help=f"how many (default {_ROUNDS})")
+    parser.add_argument(
+        "--only", nargs="+", choices=[one.name for one in QUESTIONS], help="these questions, not written"
+    )
+    parser.add_argument("--peers", nargs="+", choices=list(PEERS), help="these peers alone")
+    return parser.parse_args()
 
 
-async def _our_target(server: Server) -> tuple[questions.Target, Callable[[str], bytes], str]:
-    claims = {"sub": "bench", "exp": _EXPIRES, "roles": ["publisher"]}
-    token = jwt.encode(claims, SECRET, "HS256")
-    headers = {"Authorization": f"Bearer {token}"}
-    async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
-        agreed = (await http.post("/api/v1/events/negotiate", json={}, headers=headers)).json()
-    cursor = agreed["cursor"]
-
-    def publish(size: int) -> bytes:
-        return post("/api/v1/events", questions.publication(size), token)
-
-    def long_poll(at: str) -> bytes:
-        return get(f"/api/v1/events/long-poll?cursor={at}", token)
-
-    stream = get("/api/v1/events/stream", token, "text/event-stream")
-    poll = get(f"/api/v1/events/poll?cursor={cursor}", token)
-    return questions.Target(server, stream, poll, publish), long_poll, cursor
+def present(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Install peers; return those that can be asked, and what is to be said of the others."""
+    absent = {name: PEERS[name].missing() for name in names}
+    said = [f"{name} is not compared: {missing}" for name, missing in absent.items() if missing]
+    return [name for name, missing in absent.items() if missing is None], said
 
 
-def print_table(samples: Samples, idle_kb: dict[str, list[float]]) -> None:
-    """Print medians, with the smallest and largest round beside them."""
-    title = f"{_ROUNDS} rounds, Python {platform.python_version()}, server on one core, load on the other"
-    table = Table(title=title)
-    for column in ("question", "who", "CPU µs a unit", "(min-max)", "units/s", "aim"):
-        table.add_column(column, justify="left" if column in {"question", "who"} else "right")
-    for (question, who), found in samples.items():
-        cpu, rate = [one.cpu_us for one in found], [one.per_s for one in found]
-        middle = statistics.median(cpu)
-        aim = _AIMS.get(question) if who == "gapless" else None
-        verdict = "" if aim is None else f"≤ {aim:g}: {'holds' if middle <= aim else 'falls short'}"
-        spread = f"{min(cpu):.1f}-{max(cpu):.1f}"
-        table.add_row(question, who, f"{middle:.1f}", spread, f"{statistics.median(rate):,.0f}", verdict)
-    for who, held in idle_kb.items():
-        spread = f"{min(held):.1f}-{max(held):.1f}"
-        table.add_row("idle stream, kB", who, f"{statistics.median(held):.1f}", spread, "", "")
-    Console(width=110).print(table)
-
-
-async def main() -> None:
-    """Run the rounds."""
+def prepare() -> None:
+    """Build the load, and take what it needs of this machine."""
+    try:
+        for program in ("audience", "requests"):
+            build(program)
+    except NoCompiler as error:
+        raise SystemExit(str(error)) from error
     raise_file_limit()
     pin_load()
-    samples: Samples = defaultdict(list)
-    idle_kb: dict[str, list[float]] = defaultdict(list)
-    for _ in track(range(_ROUNDS), "rounds", transient=True):
-        await ask_ours(samples, idle_kb)
-        await ask_peer(samples, idle_kb)
-    print_table(samples, idle_kb)
-    print(json.dumps({f"{question} / {who}": found for (question, who), found in samples.items()}))
+
+
+def run(rounds: Rounds, count: int, console: Console) -> None:
+    """Run the rounds, and show how far they are."""
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("", total=sum(len(list(rounds.steps(number))) for number in range(count)))
+        for number in range(count):
+            for step in rounds.steps(number):
+                rounds.take(number, step, lambda text: progress.update(task, description=text))
+                progress.advance(task)
+
+
+def main() -> None:
+    """Do what the command line says."""
+    chosen = options()
+    prepare()
+    only = chosen.only or (_QUICK if chosen.quick else [one.name for one in QUESTIONS])
+    questions = [one for one in QUESTIONS if one.name in only]
+    if chosen.profile:
+        for question in questions:
+            print(profile(question))
+        return
+    began_s = time.monotonic()
+    console = Console(width=150)
+    wanted = tuple(chosen.peers or (_QUICK_PEERS if chosen.quick else PEERS))
+    peers, said = present(wanted)
+    load = "load average before: {:.1f}, {:.1f}, {:.1f} (more than 0.3: others work here too)".format(*os.getloadavg())
+    count = chosen.rounds or (_QUICK_ROUNDS if chosen.quick else _ROUNDS)
+    rounds = Rounds(questions, peers, wanted)
+    run(rounds, count, console)
+    print(describe())
+    said = [load, *said]
+    for question in questions:
+        console.print(drawn(table(question, rounds.samples(question), wanted)))
+    for line in (*said, *rounds.failures):
+        print(line)
+    if not (chosen.quick or chosen.only or chosen.peers):
+        told = migration.main()
+        print("\n".join(told))
+        results.write(rounds, count, said, told)
+    print(f"{count} rounds in {time.monotonic() - began_s:.0f} s")
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    main()

@@ -15,22 +15,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import httpx2
-import jwt
 import orjson
 import uvloop
-from rich.console import Console
 from rich.progress import Progress
-from rich.table import Table
 
-from bench.load import get, post
-from bench.process import SECRET, gapless, pin_load, raise_file_limit
+from bench.gateway import gateway, token
+from bench.http import get, post
+from bench.machine import pin_load, raise_file_limit, room_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _CLIENTS: Final = 5_000
 _FEWEST: Final = 100
-_SPARE_FILES: Final = 256
 _FLIPS: Final = (("long-poll", "sse"), ("sse", "long-poll"))
 _WITHIN_S: Final = 20.0
 _EVENT_EVERY_S: Final = 4.0
@@ -39,7 +36,6 @@ _AT_ONCE: Final = 64
 _PATIENCE_S: Final = 120.0
 _EVENTS: Final = "/api/v1/events"
 _ACCEPT: Final = "text/event-stream, application/problem+json"
-_EXPIRES: Final = 4102444800
 _SETTINGS: Final = {"AUTH__TICKET_TTL": "1h", "POLICY__MOVE_WITHIN": f"{int(_WITHIN_S)}s"}
 
 
@@ -254,7 +250,7 @@ class Migration:
     def __init__(self, port: int, count: int) -> None:
         """Have so many clients at a port."""
         self._http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=_PATIENCE_S)
-        self.clients = [Client(port, _token(f"bench-{n}"), n % _NEGOTIATES == 0) for n in range(count)]
+        self.clients = [Client(port, token(f"bench-{n}"), n % _NEGOTIATES == 0) for n in range(count)]
         self.published: list[str] = []
         self._living: list[asyncio.Task[None]] = []
         self._silent = False
@@ -274,7 +270,7 @@ class Migration:
 
     async def _publish(self) -> None:
         """Publish an event again and again, until the last flip is made."""
-        headers = {"Authorization": f"Bearer {_token('publisher', 'publisher')}"}
+        headers = {"Authorization": f"Bearer {token('publisher', 'publisher')}"}
         event = {"event": "bench.ticked", "scope": "broadcast", "data": {"text": "x" * 120}}
         while not self._silent:
             answer = await self._http.post(_EVENTS, json=event, headers=headers)
@@ -283,7 +279,7 @@ class Migration:
 
     async def flip(self, preference: tuple[str, ...]) -> Moved:
         """Put another order in force, and wait until everybody has moved."""
-        headers = {"Authorization": f"Bearer {_token('operator', 'admin')}", "If-Match": "*"}
+        headers = {"Authorization": f"Bearer {token('operator', 'admin')}", "If-Match": "*"}
         policy = {"preference": preference, "move_within": f"{int(_WITHIN_S)}s"}
         refused = sum(client.refusals for client in self.clients)
         changed_at = time.monotonic()
@@ -332,51 +328,51 @@ class Migration:
             await asyncio.sleep(0.05)
 
 
-def _token(sub: str, *roles: str) -> str:
-    return jwt.encode({"sub": sub, "exp": _EXPIRES, "roles": list(roles)}, SECRET, "HS256")
-
-
 def _numbers(id_: str) -> tuple[int, int]:
     ms, _, seq = id_.partition("-")
     return int(ms), int(seq)
 
 
-def print_table(moves: list[Moved], count: int, events: int, faults: tuple[int, int, int]) -> None:
-    """Print how long each flip took, and what was wrong with what the clients were given."""
-    table = Table(title=f"{count:,} clients, {events} events, moved within {_WITHIN_S:g} s")
-    for column in ("all to", "half, s", "95 %, s", "all, s", "refused"):
-        table.add_column(column, justify="left" if column == "all to" else "right")
+def tell(moves: list[Moved], count: int, events: int, faults: tuple[int, int, int]) -> Iterator[str]:
+    """Tell, as Markdown, how long each flip took, and what was wrong with what the clients were given."""
+    yield f"{count:,} clients, {events} events, moved within {_WITHIN_S:g} s by a change of the policy."
+    yield ""
+    yield "| all to | half, s | 95 %, s | all, s | refused |"
+    yield "| --- | ---: | ---: | ---: | ---: |"
     for one in moves:
-        times = (f"{seconds:.1f}" for seconds in (one.half_s, one.most_s, one.all_s))
-        table.add_row(one.to, *times, str(one.refusals))
-    Console(width=110).print(table)
-    missed, repeated, disordered = faults
-    print(f"missed: {missed}, repeated: {repeated}, clients with events out of order: {disordered}")
+        yield f"| {one.to} | {one.half_s:.1f} | {one.most_s:.1f} | {one.all_s:.1f} | {one.refusals} |"
+    yield ""
+    yield "* missed: {}, repeated: {}, clients with events out of order: {}".format(*faults)
 
 
-async def main() -> None:
-    """Flip them to and fro."""
-    allowed = raise_file_limit() - _SPARE_FILES
-    count = min(_CLIENTS, allowed)
+async def flip_all(port: int, count: int) -> list[str]:
+    """Flip so many clients of a gateway; return what is to be told."""
+    migration = Migration(port, count)
+    try:
+        await migration.begin()
+        with Progress(transient=True) as progress:
+            flips = progress.track(_FLIPS, description="flips")
+            moves = [await migration.flip(preference) for preference in flips]
+        faults = await migration.end()
+    finally:
+        await migration.stop()
+    told = list(tell(moves, count, len(migration.published), faults))
+    verdict = "falls short" if any(faults) else "holds"
+    return [*told, f"* nothing missed, repeated or out of order: {verdict}"]
+
+
+def main() -> list[str]:
+    """Flip them to and fro; return what is to be told."""
+    raise_file_limit()
+    count = room_for(_CLIENTS)
     if count < _FEWEST:
-        raise SystemExit(f"this system allows {allowed} connections; {_FEWEST} are the least: raise `ulimit -Hn`")
+        raise SystemExit(f"this system allows {count} connections; {_FEWEST} are the least: raise `ulimit -Hn`")
     if count < _CLIENTS:
         print(f"note: {count:,} clients instead of {_CLIENTS:,}, for more files may not be open")
     pin_load()
-    async with gapless(_SETTINGS) as server:
-        migration = Migration(server.port, count)
-        try:
-            await migration.begin()
-            with Progress(transient=True) as progress:
-                flips = progress.track(_FLIPS, description="flips")
-                moves = [await migration.flip(preference) for preference in flips]
-            faults = await migration.end()
-        finally:
-            await migration.stop()
-    print_table(moves, count, len(migration.published), faults)
-    if any(faults):
-        raise SystemExit("the promise was broken")
+    with gateway(_SETTINGS) as server:
+        return uvloop.run(flip_all(server.port, count))
 
 
 if __name__ == "__main__":
-    uvloop.run(main())
+    print("\n".join(main()))

@@ -4,6 +4,7 @@
 #   setup.sh venv FOLDER        make a virtual environment; $PYTHON names the interpreter, else one is looked for
 #   setup.sh system COMMAND...  see that these commands exist; each is also the name of its Debian package, unless that
 #                               follows it: COMMAND=PACKAGE
+#   setup.sh packages PACKAGE...  install these Debian packages, or say how
 set -euo pipefail
 
 readonly FITS='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))'
@@ -76,8 +77,14 @@ need_system() {
   fi
 }
 
+need_packages() {
+  can_install || die "missing: $*. As root: apt-get install $*"
+  apt_install "$@"
+}
+
 case "${1:-}" in
   venv) make_venv "$2" ;;
   system) shift; need_system "$@" ;;
-  *) die "usage: setup.sh venv FOLDER | setup.sh system COMMAND..." ;;
+  packages) shift; need_packages "$@" ;;
+  *) die "usage: setup.sh venv FOLDER | setup.sh system COMMAND... | setup.sh packages PACKAGE..." ;;
 esac

@@ -1,4 +1,4 @@
-"""The peer: a plain Quart service, a queue for each client, as Quart's documentation shows it."""
+"""A plain Quart service: a streaming response and a queue for each client, as Quart's documentation shows it."""
 
 from __future__ import annotations
 
@@ -7,19 +7,11 @@ from typing import TYPE_CHECKING
 
 from quart import Quart, Response, make_response, request
 
-from bench.bare import BODY
-
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 app = Quart("peer")
 _queues: set[asyncio.Queue[bytes]] = set()
-
-
-@app.get("/readyz")
-async def ready() -> Response:
-    """Say that requests are served."""
-    return Response(b"{}", content_type="application/json")
 
 
 @app.get("/stream")
@@ -28,15 +20,15 @@ async def stream() -> Response:
     queue: asyncio.Queue[bytes] = asyncio.Queue()
     _queues.add(queue)
 
-    async def events() -> AsyncIterator[bytes]:
-        yield b"event: connection.established\ndata: {}\n\n"
+    async def sent() -> AsyncIterator[bytes]:
+        yield b": hello\n\n"
         try:
             while True:
-                yield await queue.get()
+                yield b"data: %b\n\n" % await queue.get()
         finally:
             _queues.discard(queue)
 
-    response = await make_response(events(), {"Content-Type": "text/event-stream"})
+    response = await make_response(sent(), {"Content-Type": "text/event-stream"})
     response.timeout = None  # type: ignore[union-attr]
     return response  # type: ignore[return-value]
 
@@ -47,10 +39,4 @@ async def publish() -> Response:
     data: bytes = await request.data
     for queue in _queues:
         queue.put_nowait(data)
-    return Response(b"{}", content_type="application/json")
-
-
-@app.get("/poll")
-async def poll() -> Response:
-    """Answer a poll that finds nothing new."""
-    return Response(BODY, content_type="application/json")
+    return Response(b"", 201)

@@ -1,0 +1,1 @@
+"""The bench: what judges others must not be wrong unseen."""
