@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.gateway import Gateway, gateway
 from tests.support.redis import RedisServer
@@ -13,6 +14,10 @@ from tests.support.redis import RedisServer
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+
+settings.register_profile("gapless", deadline=None)  # a busy machine is no counterexample; the timeout is pytest's
+settings.load_profile("gapless")
 
 
 @pytest.fixture(scope="session")
