@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from tests.support.gateway import Gateway, gateway
 from tests.support.redis import RedisServer, redis_server
@@ -12,6 +13,10 @@ from tests.support.redis import RedisServer, redis_server
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
+
+
+settings.register_profile("gapless", deadline=None)  # a busy machine is no counterexample; the timeout is pytest's
+settings.load_profile("gapless")
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 import pytest
+import pytest_asyncio
 
 from realtime.auth import Credentials
 from realtime.config import load
@@ -35,6 +36,8 @@ anonymous_scopes = ["broadcast"]
 [log]
 format = "json"
 """
+ON_THE_PAIR = pytest.mark.asyncio(loop_scope="module")
+"""One gateway of two workers for several tests, in their order: the last one edits its configuration."""
 ONE_AND_TWO = pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
 
 
@@ -100,6 +103,12 @@ async def edited(directory: Path, count: int = 1) -> AsyncIterator[Edited]:
         os.kill(gateway.process.pid, signal.SIGTERM)
         assert await gateway.ended() == 0
         assert "Traceback" not in gateway.errors
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def pair(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Edited]:
+    async with edited(tmp_path_factory.mktemp("pair"), 2) as service:
+        yield service
 
 
 @asynccontextmanager
@@ -180,13 +189,13 @@ async def test_sighup_reads_it_anew(tmp_path: Path, count: int) -> None:
         assert not stream.done()
 
 
-async def test_every_process_of_the_group_may_hear_the_signal(tmp_path: Path) -> None:
-    async with edited(tmp_path, 2) as service:
-        before = set(service.gateway.processes())
-        os.killpg(service.gateway.process.pid, signal.SIGHUP)
-        await service.says("configuration reloaded")
-        assert (await service.http.get("/livez")).status_code == 200
-        assert set(service.gateway.processes()) == before
+@ON_THE_PAIR
+async def test_every_process_of_the_group_may_hear_the_signal(pair: Edited) -> None:
+    before = set(pair.gateway.processes())
+    os.killpg(pair.gateway.process.pid, signal.SIGHUP)
+    await pair.says("configuration reloaded")
+    assert (await pair.http.get("/livez")).status_code == 200
+    assert set(pair.gateway.processes()) == before
 
 
 async def test_the_level_of_the_log_counts_at_once(tmp_path: Path) -> None:
@@ -245,35 +254,35 @@ async def test_a_policy_that_is_edited_is_told_of_once_and_not_applied(tmp_path:
     assert DIFFERS not in service.gateway.errors
 
 
-async def test_a_worker_that_takes_the_place_of_another_knows_what_was_edited(tmp_path: Path) -> None:
-    async with edited(tmp_path, 2) as service:
-        service.edit('[sse]\nheartbeat = "7s"\n')
-        await until(lambda: service.heartbeats(7_000))
-        workers = [pid for pid, command in service.gateway.processes().items() if "multiprocessing.spawn" in command]
-        assert len(workers) == 2
-        for pid in workers:
-            os.kill(pid, signal.SIGKILL)
+@ON_THE_PAIR
+async def test_the_workers_of_a_gateway_are_one_gateway(pair: Edited) -> None:
 
-        async def serves() -> bool:
-            with suppress(httpx2.TransportError):
-                return await service.heartbeats(7_000)
-            return False
+    async def workers() -> list[int]:
+        answer = await pair.http.get("/api/v1/admin/gateways", headers=pair.admin())
+        gateways = answer.json()["gateways"]
+        return [one["worker"] for gateway in gateways[:1] for one in gateway["workers"]]
 
-        await until(serves)
+    async def both() -> bool:
+        return await workers() == [1, 2]
+
+    await until(both)
 
 
-async def test_the_workers_of_a_gateway_are_one_gateway(tmp_path: Path) -> None:
-    async with edited(tmp_path, 2) as service:
+@ON_THE_PAIR
+async def test_a_worker_that_takes_the_place_of_another_knows_what_was_edited(pair: Edited) -> None:
+    pair.edit('[sse]\nheartbeat = "7s"\n')
+    await until(lambda: pair.heartbeats(7_000))
+    workers = [pid for pid, command in pair.gateway.processes().items() if "multiprocessing.spawn" in command]
+    assert len(workers) == 2
+    for pid in workers:
+        os.kill(pid, signal.SIGKILL)
 
-        async def workers() -> list[int]:
-            answer = await service.http.get("/api/v1/admin/gateways", headers=service.admin())
-            gateways = answer.json()["gateways"]
-            return [one["worker"] for gateway in gateways[:1] for one in gateway["workers"]]
+    async def serves() -> bool:
+        with suppress(httpx2.TransportError):
+            return await pair.heartbeats(7_000)
+        return False
 
-        async def both() -> bool:
-            return await workers() == [1, 2]
-
-        await until(both)
+    await until(serves)
 
 
 @asynccontextmanager
@@ -322,5 +331,5 @@ def is_there(pid: int) -> bool:
     """Tell whether a process runs: one that has ended, and whose end nobody has asked for, doesn't."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
         return False

@@ -29,19 +29,20 @@ class Program:
     errors: str = ""
     """Standard error, once it has ended."""
 
-    async def line(self, containing: str = "") -> str:
+    async def line(self, containing: str = "", within_s: float = PATIENCE_S) -> str:
         """Wait for a line of standard output."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(within_s):
             async for raw in self.process.stdout:
                 self.said.append(raw.decode().rstrip("\n"))
                 if containing in self.said[-1]:
                     return self.said[-1]
         raise AssertionError(f"it ended without saying {containing!r}: {self.said} {await self.complaint()}")
 
-    async def address(self) -> str:
+    async def address(self, within_s: float = PATIENCE_S) -> str:
         """Wait until a gateway says where it listens."""
-        return next(word for word in (await self.line("http://")).split() if word.startswith("http://")).rstrip("/")
+        said = await self.line("http://", within_s)
+        return next(word for word in said.split() if word.startswith("http://")).rstrip("/")
 
     async def write(self, text: str) -> None:
         """Write to standard input, which stays open."""
