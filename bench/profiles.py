@@ -24,6 +24,9 @@ _FOLDER: Final = Path(__file__).parent / "profiles"
 _RATE: Final = 250
 _LINES: Final = 30
 _PATIENCE_S: Final = 60.0
+_LOOP: Final = "Runner.run ("
+_OUTSIDE: Final = "outside of the loop"
+_ITSELF: Final = "uvloop, and the kernel below it"
 
 
 def profile(question: Question) -> Path:
@@ -59,7 +62,7 @@ def _summary(question: Question, stacks: Iterable[str]) -> Iterator[str]:
     whole: Counter[str] = Counter()
     for line in stacks:
         stack, _, count = line.rpartition(" ")
-        frames = [_place(frame) for frame in stack.split(";")]
+        frames = _frames(stack)
         own[frames[-1]] += int(count)
         for place in set(frames):
             whole[place] += int(count)
@@ -68,6 +71,15 @@ def _summary(question: Question, stacks: Iterable[str]) -> Iterator[str]:
     for heading, counted in (("in the function itself", own), ("with what it calls", whole)):
         yield f"\n{heading}"
         yield from (f"{count / total:6.1%}  {place}" for place, count in counted.most_common(_LINES))
+
+
+def _frames(stack: str) -> list[str]:
+    """Write the frames above the loop's; what none is above of is the loop itself, and the kernel below it."""
+    _, loop, above = stack.rpartition(_LOOP)
+    if not loop:
+        return [_OUTSIDE]
+    _, _, frames = above.partition(";")
+    return [_place(frame) for frame in frames.split(";")] if frames else [_ITSELF]
 
 
 def _place(frame: str) -> str:
