@@ -19,7 +19,7 @@ from bench.rounds import Rounds
 from bench.tables import drawn, table
 
 _ROUNDS = 5
-_QUICK_ROUNDS = 3
+_QUICK_ROUNDS = 2
 _QUICK = ("single", "saturated", "broadcast")
 _QUICK_PEERS = ("gapless", "nchan", "floor")
 
@@ -27,7 +27,7 @@ _QUICK_PEERS = ("gapless", "nchan", "floor")
 def options() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="the first three questions, three rounds, nothing written")
+    parser.add_argument("--quick", action="store_true", help="the first three questions, two rounds, nothing written")
     parser.add_argument("--profile", action="store_true", help="where the gateway's time goes: bench/profiles")
     parser.add_argument("--rounds", type=int, help=f"how many (default {_ROUNDS})")
     parser.add_argument(

@@ -25,7 +25,6 @@ _RATE: Final = 250
 _LINES: Final = 30
 _PATIENCE_S: Final = 60.0
 _LOOP: Final = "Runner.run ("
-_OUTSIDE: Final = "outside of the loop"
 _ITSELF: Final = "uvloop, and the kernel below it"
 
 
@@ -42,8 +41,8 @@ def profile(question: Question) -> Path:
 
 @contextmanager
 def _watched(target: Target, raw: Path) -> Iterator[None]:
-    """Let py-spy look at a process, from the load's core, without stopping it."""
-    options = ["--rate", str(_RATE), "--format", "raw", "--nonblocking", "--subprocesses", "--output", str(raw)]
+    """Let py-spy look at a process, from the load's core; it stops the process for each look."""
+    options = ["--rate", str(_RATE), "--format", "raw", "--subprocesses", "--output", str(raw)]
     program = Path(sys.executable).with_name("py-spy")
     command = [str(program), "record", "--pid", str(target.processes.pid), *options]
     watcher = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -63,6 +62,8 @@ def _summary(question: Question, stacks: Iterable[str]) -> Iterator[str]:
     for line in stacks:
         stack, _, count = line.rpartition(" ")
         frames = _frames(stack)
+        if not frames:
+            continue
         own[frames[-1]] += int(count)
         for place in set(frames):
             whole[place] += int(count)
@@ -74,10 +75,10 @@ def _summary(question: Question, stacks: Iterable[str]) -> Iterator[str]:
 
 
 def _frames(stack: str) -> list[str]:
-    """Write the frames above the loop's; what none is above of is the loop itself, and the kernel below it."""
+    """Write the frames above the loop's, if it is the loop's thread: the others (the watcher of files) only wait."""
     _, loop, above = stack.rpartition(_LOOP)
     if not loop:
-        return [_OUTSIDE]
+        return []
     _, _, frames = above.partition(";")
     return [_place(frame) for frame in frames.split(";")] if frames else [_ITSELF]
 

@@ -79,7 +79,9 @@ class Goal:
     def _tell(self, found: float) -> str:
         if self.peer:
             return f"{found:.2f} × {self.peer}"
-        return f"{found:.2f} ×" if self.of else f"{found:,.2f}" if found < 100 else f"{found:,.0f}"
+        if self.of:
+            return f"{found:.2f} ×"
+        return f"{found:,.2f}" if found < 100 and found % 1 else f"{found:,.0f}"
 
 
 @dataclass(frozen=True, slots=True)
