@@ -80,7 +80,7 @@ runtime: $(RUNTIME)
 
 # What the tests use and PyPI does not have.
 system:
-	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby
+	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby gcc=build-essential
 
 $(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
 	@$(SETUP) venv $(VENV)

@@ -124,6 +124,7 @@ class Attachment:
         "_expires_ms",
         "_farewell",
         "_hub",
+        "_joined_ms",
         "_on_end",
         "_patience_ms",
         "_rests_ms",
@@ -149,6 +150,7 @@ class Attachment:
         self.state = State.OPENING
         self.group: Group | None = None
         """Where it is at home while it is at the tail."""
+        self._joined_ms = 0
         self._hub = hub
         self.since_ms = self._stamp_ms = now = hub.wheel.now_ms()
         """When it began, by the wheel's clock."""
@@ -211,9 +213,40 @@ class Attachment:
             return
         self._put(data, len(entries))
         if not self.exchange.writable:
-            self._stall(position)
+            self.stall(position)
         elif self.plan.min_interval_ms:
             self._rest(position)
+
+    def stall(self, cursor: Cursor) -> None:
+        """Leave the client alone until its connection has drained; then it reads on from a cursor."""
+        self._move(State.STALLED)
+        self.reader.cursor = cursor
+        self._unsent = self.exchange.unsent
+        self._patience_ms = self._hub.wheel.now_ms() + self._hub.patience_ms
+        self._arm()
+
+    @property
+    def is_even(self) -> bool:
+        """Whether it is written to as soon as there is something, as long as its connection takes it."""
+        return self.plan.terms.stays_open and not self.plan.min_interval_ms
+
+    def join(self, group: Group) -> None:
+        """Be at home in a group: what is written to all its members is not told to each of them."""
+        self.group = group
+        self._joined_ms = self._hub.wheel.now_ms()
+        self.count(-group.events, -group.size)
+
+    def leave_group(self) -> None:
+        """Take along what was written meanwhile."""
+        if self.group is not None:
+            self.count(self.group.events, self.group.size)
+            self._stamp_ms = self._stamped_ms()
+            self.group = None
+
+    def count(self, events: int, size: int) -> None:
+        """Remember, for its end, what it was given."""
+        self._events += events
+        self._bytes += size
 
     def restart(self) -> None:
         """Read on by oneself: the window began anew."""
@@ -270,6 +303,9 @@ class Attachment:
     def pace(self, heartbeat_ms: int, min_interval_ms: int) -> None:
         """Take on what the policy now says of how often the client hears from us."""
         if (heartbeat_ms, min_interval_ms) != (self.plan.heartbeat_ms, self.plan.min_interval_ms):
+            if self.state is State.LIVE:  # it may belong to another group
+                self._move(State.READING)
+                asyncio.get_running_loop().call_soon(self._go_on)
             self.plan = self.plan._replace(heartbeat_ms=heartbeat_ms, min_interval_ms=min_interval_ms)
             self._rests_ms = min(self._rests_ms, self._hub.wheel.now_ms() + min_interval_ms)
             self._arm()
@@ -317,7 +353,15 @@ class Attachment:
         self._hub.wheel.arm(self, max(soonest, self._hub.wheel.now_ms() + 1))
 
     def _beats_at(self) -> int:
-        return self._stamp_ms + self.plan.heartbeat_ms if self.plan.heartbeat_ms and self.stays_open else self._ends_ms
+        if not (self.plan.heartbeat_ms and self.stays_open):
+            return self._ends_ms
+        return self._stamped_ms() + self.plan.heartbeat_ms
+
+    def _stamped_ms(self) -> int:
+        """Return when it was last written to: by itself, or with its group."""
+        if self.group is None or self.group.stamp_ms < self._joined_ms:
+            return self._stamp_ms
+        return max(self._stamp_ms, self.group.stamp_ms)
 
     def _beat(self) -> None:
         """Show that the line is alive; where it is not, at least look again only after another interval."""
@@ -423,7 +467,7 @@ class Attachment:
         if self._farewell is not None:
             self.dismiss(self._farewell)
         elif not self.exchange.writable:
-            self._stall(self.reader.cursor)
+            self.stall(self.reader.cursor)
         elif not part.more and part.entries and self.plan.min_interval_ms:
             self._rest(self.reader.cursor)
         elif not part.more and self.reader.is_at_tail:
@@ -458,8 +502,7 @@ class Attachment:
 
     def _put(self, data: bytes, events: int) -> None:
         self._stamp_ms = self._hub.wheel.now_ms()
-        self._events += events
-        self._bytes += len(data)
+        self.count(events, len(data))
         self.exchange.write(data)
 
     def _answer_truncated(self, truncation: Truncation) -> None:
@@ -528,14 +571,6 @@ class Attachment:
         self.state = state
         if state is State.LIVE:
             self._hub.adopt(self)
-
-    def _stall(self, cursor: Cursor) -> None:
-        """Leave the client alone until its connection has drained; then it reads on from a cursor."""
-        self._move(State.STALLED)
-        self.reader.cursor = cursor
-        self._unsent = self.exchange.unsent
-        self._patience_ms = self._hub.wheel.now_ms() + self._hub.patience_ms
-        self._arm()
 
     def _lose_patience(self) -> None:
         """Drop a client that has taken nothing for long; one that takes a little gets as long again."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from realtime.channel.event import Cursor, Entry
     from realtime.delivery.attachment import Attachment
+    from realtime.delivery.exchange import Exchange
     from transports.transport import Transport
 
 _COMMON = frozenset({BROADCAST})
@@ -22,13 +23,18 @@ _COMMON = frozenset({BROADCAST})
 class Group:
     """Attachments that share a transport, and what all of them see."""
 
-    __slots__ = ("common", "members", "transport")
+    __slots__ = ("common", "events", "is_even", "members", "size", "stamp_ms", "transport")
 
-    def __init__(self, transport: Transport, common: Interest) -> None:
-        """Begin without members."""
+    def __init__(self, transport: Transport, common: Interest, *, is_even: bool) -> None:
+        """Begin without members; those of an even group are written to at once, each as soon as there is something."""
         self.transport = transport
         self.common = common
-        self.members: set[Attachment] = set()
+        self.is_even = is_even
+        self.members: dict[Attachment, Exchange] = {}
+        self.stamp_ms = 0
+        """When all members were last written to at once, by the wheel's clock."""
+        self.events = self.size = 0
+        """What all members were written at once: whoever comes and goes counts what came between."""
 
     def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
         """Make one write of entries; answers that do not stay open are made one by one instead."""

@@ -41,7 +41,7 @@ class Hub:
         self.position: Cursor = ORIGIN
         """Up to where everyone at the tail has been served, but for those whom a sweep has left to serve."""
         self.attachments: set[Attachment] = set()
-        self._groups: dict[tuple[str, Interest], Group] = {}
+        self._groups: dict[tuple[str, Interest, bool], Group] = {}
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
         self._sweep: Sweep | None = None
@@ -57,7 +57,8 @@ class Hub:
         """Begin to deliver the entries of one tick; a small one is delivered at once, the rest of a large one later."""
         while self._sweep is not None:
             self._advance()
-        self._sweep = Sweep(entries, self.position, self._groups.values(), self._own(entries), self.meter)
+        now_ms = self.wheel.now_ms()
+        self._sweep = Sweep(entries, self.position, self._groups.values(), self._own(entries), self.meter, now_ms)
         self._slices = self._sweep.slices()
         self._seconds = 0.0
         self.position = entries[-1].id
@@ -118,12 +119,12 @@ class Hub:
     def adopt(self, attachment: Attachment) -> None:
         """Take over an attachment that is at the tail."""
         common, own = share(attachment.reader.interest)
-        key = (attachment.transport.name, common)
+        key = (attachment.transport.name, common, attachment.is_even)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(attachment.transport, common)
-        group.members.add(attachment)
-        attachment.group = group
+            group = self._groups[key] = Group(attachment.transport, common, is_even=attachment.is_even)
+        group.members[attachment] = attachment.exchange
+        attachment.join(group)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
         if attachment.plan.replaceable:
@@ -135,12 +136,12 @@ class Hub:
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
         common, own = share(attachment.reader.interest)
-        key = (attachment.transport.name, common)
+        key = (attachment.transport.name, common, attachment.is_even)
         group = self._groups[key]
-        attachment.group = None
-        group.members.discard(attachment)
+        del group.members[attachment]
+        attachment.leave_group()
         if self._sweep is not None:
-            self._sweep.left.discard(attachment)
+            self._sweep.withdraw(attachment, group)
         if not group.members:
             del self._groups[key]
         for scope in own:

@@ -46,27 +46,35 @@ class Piece(NamedTuple):
 class Sweep:
     """One tick's delivery. `left` are those whose turn has not come: they stand at `since` still."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - a tick, whom it concerns, and who counts
         self,
         entries: Sequence[Entry],
         since: Cursor,
         groups: Iterable[Group],
         own: Mapping[Group | None, Own],
         meter: Meter,
+        now_ms: int,
     ) -> None:
         """Find everyone whom the entries concern; nothing is written before `slices` is run."""
         self.since = since
         self.left: set[Attachment] = set()
         parts = list(_parts(entries))
-        self._turns = [_Turn(group, parts, own.get(group, {}), meter) for group in groups]
-        for turn in self._turns:
+        turns = [_Turn(group, parts, own.get(group, {}), meter) for group in groups]
+        self._turns = {turn.group: turn for turn in turns if turn.members}
+        for turn in self._turns.values():
             self.left.update(turn.members)
+            turn.begin(now_ms)
 
     def slices(self) -> Iterator[None]:
         """Deliver; yield whenever a slice is done and more is to come."""
         left, room = self.left, SLICE
-        for turn in self._turns:
-            for attachment in turn.members:
+        for turn in self._turns.values():
+            if turn.at_once is not None:
+                for begin in range(0, len(turn.even), SLICE):
+                    if room <= 0:
+                        yield
+                    room = SLICE - self._write(turn, turn.even[begin : begin + SLICE], turn.at_once)
+            for attachment in turn.others:
                 if room <= 0:
                     turn.tell()
                     yield
@@ -74,6 +82,25 @@ class Sweep:
                 if attachment in left:  # else it has left its group meanwhile
                     room -= 1 + self._deliver(turn, attachment) // _SLICE_BYTES
             turn.tell()
+
+    def _write(self, turn: _Turn, members: Sequence[Attachment], piece: Piece) -> int:
+        """Write the same to many, and touch nothing of theirs but what is written to; return what room it took."""
+        left, exchanges, data = self.left, turn.group.members, piece.data
+        members = [one for one in members if one in left]  # else it has left its group meanwhile
+        for attachment in members:
+            exchange = exchanges[attachment]
+            try:
+                exchange.write(data)
+                if not exchange.writable:
+                    left.discard(attachment)
+                    attachment.stall(piece.position)
+            except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
+                _log.exception("delivery failed", transport=turn.group.transport.name)
+                attachment.closed()
+        left.difference_update(members)
+        turn.count(len(members), len(piece.entries), len(data))
+        turn.tell()
+        return len(members) * (1 + len(data) // _SLICE_BYTES)
 
     def _deliver(self, turn: _Turn, attachment: Attachment) -> int:
         """Write to one attachment; return how many bytes."""
@@ -88,10 +115,21 @@ class Sweep:
         except Exception:  # noqa: BLE001 - a server's or ours, of one answer: the follower goes on for all others
             _log.exception("delivery failed", transport=turn.group.transport.name)
             attachment.closed()
-        left.discard(attachment)
         turn.clients += 1
         turn.size += size
+        if attachment in left:
+            left.discard(attachment)
+            if turn.at_once is not None:  # which its group has counted for it
+                attachment.count(-len(turn.at_once.entries), -len(turn.at_once.data))
         return size
+
+    def withdraw(self, attachment: Attachment, group: Group) -> None:
+        """Leave out an attachment that leaves its group."""
+        if attachment in self.left:
+            self.left.discard(attachment)
+            piece = self._turns[group].at_once
+            if piece is not None:
+                attachment.count(-len(piece.entries), -len(piece.data))
 
 
 class _Turn:
@@ -107,8 +145,27 @@ class _Turn:
         self._shared = [Piece(seen, group.join(seen, position), position) for position, seen in common]
         self._common = [piece for piece in self._shared if piece.entries]
         self.members = list(group.members if self._common else own)
+        self.at_once: Piece | None = None
+        """What is written to all who see no more than that, without asking any of them."""
+        if group.is_even and len(self._common) == 1:
+            self.at_once = self._common[0]
+        self.even = [one for one in self.members if one not in own] if self.at_once else []
+        self.others = list(own) if self.at_once else self.members
         self.clients = self.events = self.size = 0
         """Written since it was last told."""
+
+    def begin(self, now_ms: int) -> None:
+        """Let the group count what is written to all its members."""
+        if self.at_once is not None:
+            self.group.events += len(self.at_once.entries)
+            self.group.size += len(self.at_once.data)
+            self.group.stamp_ms = now_ms
+
+    def count(self, clients: int, events: int, size: int) -> None:
+        """Count what was written to so many clients alike."""
+        self.clients += clients
+        self.events += clients * events
+        self.size += clients * size
 
     def pieces(self, attachment: Attachment) -> Sequence[Piece]:
         """Return what one member is written, in order."""
