@@ -11,6 +11,7 @@ pipelined behind it, and tells it that the server shuts down.
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -18,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from realtime.delivery.head import Heads
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping, Sequence
 
     from realtime.delivery.exchange import Listener
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from realtime.request import Request
     from transports.transport import Answer, Headers
 
+_NO_FILE: Final = -1
 _MOST_MADE: Final = 512
 _NO_BODY: Final = frozenset({204, 304})
 _CLOSE: Final = (b"connection", b"close")
@@ -169,7 +172,7 @@ class DirectExchange:
             data = self._lane.framing.chunk(data)
         if self._head:
             data, self._head = self._head + data, b""
-        self._lane.transport.write(data)
+        self._lane.send(data)
 
     def end(self, data: bytes = b"") -> None:
         """Send the last part of the body."""
@@ -179,7 +182,7 @@ class DirectExchange:
         if self.disconnected:
             return
         if self._head or data:
-            self._lane.transport.write(self._head + data)
+            self._lane.send(self._head + data)
             self._head = b""
         self._lane.answered(self)
 
@@ -199,6 +202,34 @@ class Lane(HttpToolsProtocol):
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
 
+    _file = _NO_FILE
+    """The socket's, where what is written to it goes out as it is."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
+        """Take on a connection."""
+        super().connection_made(transport)
+        if self.scheme == "http":
+            self._file = transport.get_extra_info("socket").fileno()
+
+    def send(self, data: bytes) -> None:
+        """Send at once what the kernel takes, which is usually everything; the transport keeps the rest, in order.
+
+        To queue it with the transport, which then sends it, costs as much again as the kernel takes.
+        """
+        transport = self.transport
+        if self._file == _NO_FILE or transport.get_write_buffer_size() or transport.is_closing():
+            transport.write(data)
+            return
+        try:
+            sent = os.write(self._file, data)
+        except BlockingIOError:
+            sent = 0
+        except OSError:  # the client has gone: to be heard of by `connection_lost`
+            transport.abort()
+            return
+        if sent < len(data):
+            transport.write(data[sent:])
+
     def data_received(self, data: bytes) -> None:
         """Take a plain request; leave anything else to uvicorn."""
         if not self._is_taken(data):
@@ -214,7 +245,7 @@ class Lane(HttpToolsProtocol):
         answer = self.taker.answer(head.key, head.cursor)
         if answer is None:
             return self._hands_on(head)
-        self.transport.write(self.lines(answer.status, answer.headers).data + answer.body)
+        self.send(self.lines(answer.status, answer.headers).data + answer.body)
         self._idle()
         return True
 
