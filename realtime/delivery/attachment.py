@@ -69,6 +69,7 @@ _MOVES = {
     State.RESTING: frozenset({State.READING, State.ENDED}),
     State.ENDED: frozenset[State](),
 }
+_WAITING = (State.LIVE, State.RESTING)
 _GOING_ON = (State.OPENING, State.READING)
 
 
@@ -571,6 +572,8 @@ class Attachment:
         self.state = state
         if state is State.LIVE:
             self._hub.adopt(self)
+        if state in _WAITING:
+            self._hub.waits(self)
 
     def _lose_patience(self) -> None:
         """Drop a client that has taken nothing for long; one that takes a little gets as long again."""
@@ -594,8 +597,7 @@ class Attachment:
         self._move(State.ENDED)
         if _level.isEnabledFor(logging.DEBUG):
             self._tell_end(reason)
-        self._hub.attachments.discard(self)
-        self._hub.wheel.disarm(self)
+        self._hub.ended(self)
         if self._on_end is not None:
             self._on_end()
         if self._task is not None and self._task is not asyncio.current_task():

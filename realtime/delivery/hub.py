@@ -127,11 +127,22 @@ class Hub:
         attachment.join(group)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
-        if attachment.plan.replaceable:
-            earlier = self._waiting.get(attachment.plan.session)
-            self._waiting[attachment.plan.session] = attachment
+
+    def waits(self, attachment: Attachment) -> None:
+        """Let a session's second waiting request end its first (PROTOCOL §4): from its first wait until its end."""
+        session = attachment.plan.session
+        earlier = self._waiting.get(session)
+        if attachment.plan.replaceable and earlier is not attachment:
+            self._waiting[session] = attachment
             if earlier is not None:
                 earlier.close("superseded")
+
+    def ended(self, attachment: Attachment) -> None:
+        """Forget an attachment."""
+        self.attachments.discard(attachment)
+        self.wheel.disarm(attachment)
+        if self._waiting.get(attachment.plan.session) is attachment:
+            del self._waiting[attachment.plan.session]
 
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
@@ -149,8 +160,6 @@ class Hub:
             held.discard(attachment)
             if not held:
                 del self._scopes[scope]
-        if self._waiting.get(attachment.plan.session) is attachment:
-            del self._waiting[attachment.plan.session]
 
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""

@@ -331,3 +331,15 @@ async def test_who_sees_none_of_it_is_not_woken(room: Hands) -> None:
     writes = len(exchange.writes)
     room.publish(entry(1, "user:other"))
     assert (attachment.state, len(exchange.writes)) == (State.LIVE, writes)
+
+
+async def test_a_second_waiting_answer_of_a_session_ends_one_that_rests_and_is_ended_by_none(room: Hands) -> None:
+    plan = HELD._replace(replaceable=True)
+    first, exchange = room.attach(long_poll, plan=plan)
+    room.happen()
+    assert first.state is State.RESTING
+    second, other = room.attach(long_poll, plan=plan)
+    assert exchange.ended
+    assert (answer(exchange)["events"], answer(exchange)["cursor"]) == ([], str(BEGIN))
+    room.wheel.turn(EVERY_MS)
+    assert (second.state, numbers(other)) == (State.ENDED, [1])
