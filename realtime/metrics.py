@@ -223,6 +223,10 @@ class Metrics:
         """Count a request to attach, by what came of it."""
         self._of(self.attaches, transport, outcome).add()
 
+    def published_by(self, outcome: str) -> Tally:
+        """Return what counts events taken from publishers, by what came of them."""
+        return self._of(self.published, outcome)
+
     def resumed(self, source: str) -> None:
         """Count a cursor that was read on from the window, or the log."""
         self._of(self.resumes, source).add()

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     Send = Callable[[Part], Awaitable[None]]
 
 _TRACEPARENT: Final = re.compile(rb"([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?")
+TRACEPARENT: Final = b"traceparent"
 _ZEROS: Final = frozenset("0")
 
 
@@ -69,10 +70,15 @@ class Trace:
             if part["type"] == "http.response.start":
                 self.status = part["status"]
             if names_it and part["type"] == "http.response.start":
-                part["headers"] = [*part["headers"], (b"x-request-id", self.id.encode())]
+                part["headers"] = [*part["headers"], self.header]
             await send(part)
 
         return with_id
+
+    @property
+    def header(self) -> tuple[bytes, bytes]:
+        """The field of an answer that says so."""
+        return b"x-request-id", self.id.encode()
 
     @property
     def route(self) -> str | None:
@@ -87,7 +93,7 @@ class Trace:
 
 def read(scope: dict[str, Any]) -> Parent | None:
     """Read the ``traceparent`` of an ASGI request (Trace Context, section 3.2); what is invalid is none."""
-    found = [value for name, value in scope["headers"] if name == b"traceparent"]
+    found = [value for name, value in scope["headers"] if name == TRACEPARENT]
     match = _TRACEPARENT.fullmatch(found[0]) if len(found) == 1 else None
     if match is None:
         return None

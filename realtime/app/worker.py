@@ -86,7 +86,7 @@ class Worker:
         self.quart.after_serving(self.stop)
         cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
         self.asgi = Front(dispatcher, self.quart, cors, proxies, self.metrics, self._tracer)
-        self.taker = Taker(dispatcher, proxies)
+        self.taker = Taker(dispatcher, proxies, traces=self._tracer is not None)
         self.live.on_change(offers.recatalogue)
         self.live.on_change(credentials.take)
         self.live.on_change(lambda changed: cors.allow(changed.cors.origins))

@@ -73,6 +73,12 @@ def parse_cursor(text: str) -> Cursor:
     return Cursor(ms, seq)
 
 
+def stored_cursor(raw: bytes) -> Cursor:
+    """Read the id of an entry as Redis gives it."""
+    ms, _, seq = raw.partition(b"-")
+    return Cursor(int(ms), int(seq))
+
+
 def _not_a_cursor(text: str) -> str:
     return f"{text[:64]!r} is not a cursor: expected <ms>-<seq>, two decimal numbers below 2^53"
 
@@ -327,7 +333,7 @@ def stored_type(stored: bytes) -> str:
 
 def compact(json: bytes) -> bytes:
     """Remove the white space between the tokens of valid JSON; numbers and strings stay as they were written."""
-    if not any(space in json for space in (b" ", b"\n", b"\t", b"\r")):
+    if not (b" " in json or b"\n" in json or b"\t" in json or b"\r" in json):
         return json
     return _WITH_SPACE.sub(lambda match: match[1] or b"", json)
 

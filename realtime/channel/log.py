@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, parse_cursor
+from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, stored_cursor
 from realtime.channel.library import Library
 from realtime.errors import IdempotencyConflict, LogUnavailable
 
@@ -140,14 +140,15 @@ class Log:
         caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
         request = secrets.token_urlsafe(12)
         command = ("FCALL", *self._function("append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events))
-        kind, *words = (await _again(partial(self.transact, (*beside, command)))).decode().split(" ")
-        if kind == "conflict":
+        kind, *words = (await _again(partial(self.transact, (*beside, command)))).split(b" ")
+        if kind == b"conflict":
             raise IdempotencyConflict.of(int(words[0]) - 1)
-        answers = [Appended(parse_cursor(id_), flag == "1") for id_, flag in zip(words[::2], words[1::2], strict=True)]
-        for answer in answers:
-            if not answer.duplicate:
-                self.witness(answer.id)
-                self.acknowledged = max(self.acknowledged, answer.id)
+        pairs = zip(words[::2], words[1::2], strict=True)
+        answers = [Appended(stored_cursor(id_), flag == b"1") for id_, flag in pairs]
+        newest = max((answer.id for answer in answers if not answer.duplicate), default=None)
+        if newest is not None:
+            self.witness(newest)
+            self.acknowledged = max(self.acknowledged, newest)
         return answers
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
@@ -157,7 +158,7 @@ class Log:
     async def touch(self) -> Pulse:
         """Give a sign of life (rule 6)."""
         tail, floor, now = await self._call("touch", self._limits.max_bytes)
-        return Pulse(_cursor(tail), _cursor(floor), int(now))
+        return Pulse(stored_cursor(tail), stored_cursor(floor), int(now))
 
     async def fence(self, tail: Cursor) -> bool:
         """Compare what we witnessed in other epochs than the tail's with the log; tell whether entries were lost.
@@ -173,7 +174,7 @@ class Log:
             except BaseException:
                 self._remember(witness)
                 raise
-            self.witness(_cursor(now))
+            self.witness(stored_cursor(now))
             lost |= raised == 1
         return lost
 
@@ -234,10 +235,8 @@ class Log:
         answer: Any = await self._library.run(wait, waits=True)
         if not answer:
             return []
-        ((_, raws),) = answer.items() if isinstance(answer, dict) else answer
-        if isinstance(answer, dict):
-            (raws,) = raws
-        return [_link(raw) for raw in raws]
+        ((_, raws),) = answer
+        return [_link((id_, _fields(flat))) for id_, flat in raws]
 
     def _sources(self, interest: Interest) -> Iterator[tuple[str, str]]:
         for scope in interest.scopes:
@@ -273,24 +272,25 @@ def _arguments(draft: Draft, publisher: str) -> tuple[str | bytes, ...]:
     return draft.channel, draft.scope, draft.stored, once, draft.fingerprint if once else ""
 
 
-def _cursor(raw: bytes) -> Cursor:
-    return parse_cursor(raw.decode())
-
-
 def _verdict(raw: tuple[int, bytes, bytes, int]) -> Verdict:
     good, floor, tail, complete = raw
-    return Verdict(good == 1, _cursor(floor), _cursor(tail), complete == 1)
+    return Verdict(good == 1, stored_cursor(floor), stored_cursor(tail), complete == 1)
 
 
 def _goes_on(verdict: Verdict) -> bool:
     return verdict.good and verdict.complete
 
 
+def _fields(flat: Sequence[bytes]) -> Fields:
+    """Read fields as Redis gives them: a name, its value, the next name."""
+    return dict(zip(flat[::2], flat[1::2], strict=True))
+
+
 def _link(raw: tuple[bytes, Fields]) -> Link:
     id_, fields = raw
-    entry = Entry(_cursor(id_), fields[b"c"].decode(), fields[b"s"].decode(), fields[b"b"])
+    entry = Entry(stored_cursor(id_), fields[b"c"].decode(), fields[b"s"].decode(), fields[b"b"])
     previous = fields[b"p"]
-    return Link(entry, _cursor(previous) if previous else ORIGIN)
+    return Link(entry, stored_cursor(previous) if previous else ORIGIN)
 
 
 def _collect(
@@ -304,10 +304,10 @@ def _collect(
     safe, found = horizon, {}
     for (_, scope), raws in zip(sources, streams, strict=True):
         for id_, fields in raws:
-            entry = _stored(interest.channel, scope, _cursor(id_), fields)
+            entry = _stored(interest.channel, scope, stored_cursor(id_), fields)
             found[entry.id] = entry
         if len(raws) >= count:
-            safe = min(safe, _cursor(raws[-1][0]))
+            safe = min(safe, stored_cursor(raws[-1][0]))
     visible = [found[id_] for id_ in sorted(found) if id_ <= safe and interest.sees(found[id_])]
     return visible, safe
 

@@ -1,9 +1,9 @@
 """The fast lane: straight on uvicorn's protocol, for the plain cases, without an ASGI cycle.
 
 `Lane` is a subclass of uvicorn's ``HttpToolsProtocol``, given to it by its own ``http=`` option. It looks at what comes
-before the parser does. A plain ``GET`` for a hot endpoint (HTTP/1.1, no body, kept alive, alone in one small read,
-every header field once) is answered at once where it is known, or handed on with an exchange of its own; everything
-else takes uvicorn's way, to the ASGI application. Never wrong, sometimes slower.
+before the parser does. A plain ``GET`` for a hot endpoint, or ``POST`` that publishes (HTTP/1.1, kept alive, alone and
+whole in one small read, every header field once), is answered at once where it is known, or handed on with an exchange
+of its own; everything else takes uvicorn's way, to the ASGI application. Never wrong, sometimes slower.
 
 To uvicorn the exchange is the cycle of the connection: it asks it whether the answer is complete, queues what is
 pipelined behind it, and tells it that the server shuts down.
@@ -46,6 +46,13 @@ class Taker(Protocol):
 
     def wait(self, key: bytes, cursor: bytes, exchange: DirectExchange) -> bool:
         """Serve one that is known but for its cursor, and waits; `False`: that can't be done so, and nothing was."""
+
+    @property
+    def publishing(self) -> bytes:
+        """How a request that publishes begins."""
+
+    def publish(self, request: Request, body: bytes, exchange: DirectExchange) -> bool:
+        """Serve a request that publishes; `False`: it is not plain enough, and nothing was done."""
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request on an exchange from here on; `False`: it is not plain enough, and nothing was done."""
@@ -239,6 +246,8 @@ class Lane(HttpToolsProtocol):
         cycle: Any = self.cycle
         if self._is_within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
             return False  # who doesn't read its answers, or pipelines, waits its turn
+        if data.startswith(self.taker.publishing):
+            return self._publishes(data)
         head = self.heads.split(data)
         if head is None:
             return False
@@ -254,15 +263,32 @@ class Lane(HttpToolsProtocol):
         return self.heading.lines(self.server_state.default_headers, status, headers)
 
     def _hands_on(self, head: Head) -> bool:
-        cycle, exchange = self.cycle, DirectExchange(self)  # a cycle, in all that uvicorn asks of one
-        self.cycle = self._exchange = exchange  # type: ignore[assignment]
+        cycle, exchange = self.cycle, self._exchanged()
         if self.taker.wait(head.key, head.cursor, exchange):
             return True
-        request = self.heads.read(head, self.scheme or "http", self.client[0] if self.client else "")
+        request = self.heads.read(head, self.scheme or "http", self._peer())
         if request is not None and request.path in self.taker.paths and self.taker.take(request, exchange):
             return True
         self.cycle, self._exchange = cycle, None
         return False
+
+    def _publishes(self, data: bytes) -> bool:
+        posted = self.heads.posted(data, self.scheme or "http", self._peer())
+        if posted is None:
+            return False
+        cycle, exchange = self.cycle, self._exchanged()
+        if self.taker.publish(*posted, exchange):
+            return True
+        self.cycle, self._exchange = cycle, None
+        return False
+
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _exchanged(self) -> DirectExchange:
+        """Make an exchange: a cycle, in all that uvicorn asks of one."""
+        self.cycle = self._exchange = exchange = DirectExchange(self)  # type: ignore[assignment]
+        return exchange
 
     def on_message_begin(self) -> None:
         """Know that the parser is at work."""

@@ -18,16 +18,18 @@ if TYPE_CHECKING:
 _MOST_BYTES: Final = 16 * 1024
 _MOST_KEPT: Final = 4 * 1024
 _TWICE: Final = 2
-_METHOD: Final = b"GET "
+_GET: Final = b"GET "
+_POST: Final = b"POST "
 _VERSION: Final = b" HTTP/1.1"
 _END: Final = b"\r\n\r\n"
 _CURSOR: Final = b"cursor="
 _TARGET: Final = re.compile(rb"/[A-Za-z0-9\-._~:/@!$&'()*+,;=%]*(?:\?[A-Za-z0-9\-._~:/?@!$&'()*+,;=%]*)?")
 _FIELD: Final = re.compile(rb"([A-Za-z0-9-]+): ?([!-~](?:[ -~]*[!-~])?)?\r\n")
 _UNUSUAL: Final = frozenset(
-    {"content-length", "transfer-encoding", "expect", "upgrade", "origin", "te", "trailer", "connection"}
+    {"transfer-encoding", "content-encoding", "expect", "upgrade", "origin", "te", "trailer", "connection"}
 )
-"""A request with one of these is left to ASGI: it has a body, asks for more than an answer, or is of another site."""
+"""A request with one of these is left to ASGI: it has an odd body, asks for more than an answer, is of another site."""
+_LENGTH: Final = "content-length"
 _CONDITIONAL: Final = frozenset({"if-none-match", "last-event-id"})
 """What depends on the position too: a request with one of these is another one each time."""
 _KEPT_ALIVE: Final = "keep-alive"
@@ -54,7 +56,7 @@ class Heads:
 
     def split(self, data: bytes) -> Head | None:
         """Take a read for the whole of one request's head, if that is what it is."""
-        if data[:4] != _METHOD or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
+        if data[:4] != _GET or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
             return None
         end = data.find(b"\r\n")
         if data[end - 9 : end] != _VERSION:
@@ -68,12 +70,25 @@ class Heads:
         cut = at + len(_CURSOR)
         return Head(data[: cut + 4] + data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
 
+    def posted(self, data: bytes, scheme: str, peer: str) -> tuple[Request, bytes] | None:
+        """Take a read for the whole of one request with a body, whose length it says; `None`: it is not plain."""
+        end = data.find(_END)
+        line = data.find(b"\r\n")
+        target = data[len(_POST) : line - len(_VERSION)]
+        if end < 0 or data[line - len(_VERSION) : line] != _VERSION or not _TARGET.fullmatch(target):
+            return None
+        headers, body = self._headers(data[line + 2 : end + 2]), data[end + 4 :]
+        if headers is None or headers.get(_LENGTH) != str(len(body)):
+            return None
+        raw_path, _, query = target.partition(b"?")
+        return Request("POST", raw_path.decode(), parse_query(query), headers, scheme, peer), body
+
     def read(self, head: Head, scheme: str, peer: str) -> Request | None:
         """Make a request of a head; `None`: it is not plain."""
         if not _TARGET.fullmatch(head.target):
             return None
         headers = self._headers(head.fields)
-        if headers is None:
+        if headers is None or _LENGTH in headers:
             return None
         raw_path, _, query = head.target.partition(b"?")
         is_known_by = query.count(_CURSOR) < _TWICE and _CONDITIONAL.isdisjoint(headers) and len(head.key) <= _MOST_KEPT
