@@ -598,6 +598,8 @@ class Attachment:
         if _level.isEnabledFor(logging.DEBUG):
             self._tell_end(reason)
         self._hub.ended(self)
+        if self.exchange.listener is self:  # what refers to each other would wait for the garbage collector
+            self.exchange.listener = None
         if self._on_end is not None:
             self._on_end()
         if self._task is not None and self._task is not asyncio.current_task():

@@ -72,13 +72,13 @@ class MemoryExchange:
     def drain(self) -> None:
         """Be writable again."""
         self.writable = True
-        assert self.listener is not None
-        self.listener.drained()
+        if self.listener is not None:  # what has ended listens no more
+            self.listener.drained()
 
     def hang_up(self) -> None:
         """Lose the client."""
-        assert self.listener is not None
-        self.listener.closed()
+        if self.listener is not None:
+            self.listener.closed()
 
 
 class MemoryLog(Log):
