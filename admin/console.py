@@ -125,11 +125,13 @@ class Console:
     async def part(self, name: str) -> Response:
         """Show one part anew."""
         session = self._sessions.open(asked())
+        await self._desk.heeded()
         return page(f"parts/{name}.html", {"session": session, **self._parts[name]()})
 
     async def history(self) -> Response:
         """Show changes, the newest or those before one."""
         session = self._sessions.open(asked())
+        await self._desk.heeded()
         text = asked().query.get("before")
         before = None if text is None else whole_number("before", text, 0, 2**53)
         template = "parts/history.html" if before is None else "parts/revisions.html"

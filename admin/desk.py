@@ -5,6 +5,7 @@ Every change names who made it and why, and is logged. Who may sit here is check
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -109,6 +110,10 @@ class Desk:
         self.revocations = revocations
         self.fleet = fleet
         self._control = control
+
+    async def heeded(self) -> None:
+        """Wait until what is known here is as new as what its feed told last, if that can be had."""
+        await asyncio.gather(self.revisions.news.heeded(), self.revocations.news.heeded())
 
     # The policy
 

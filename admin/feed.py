@@ -15,7 +15,8 @@ from realtime.attach import write
 from realtime.channel.event import interest, parse_filter
 from realtime.channel.reader import Reader, Replays
 from realtime.control import CHANNEL
-from realtime.delivery.attachment import Attachment, Plan
+from realtime.delivery.attachment import Attachment
+from realtime.delivery.plan import Plan
 from realtime.errors import Draining, GaplessError, LogUnavailable
 from realtime.parameters import start
 from transports.transport import Terms

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from realtime.auth.recent import Recent
-from realtime.delivery.attachment import control
+from realtime.delivery.controls import control
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from realtime.channel.event import Control as ControlEvent
     from realtime.channel.event import Cursor
     from realtime.control import Control
-    from realtime.delivery.attachment import Attachment, Plan
+    from realtime.delivery.attachment import Attachment
     from realtime.delivery.hub import Hub
+    from realtime.delivery.plan import Plan
     from realtime.fleet import Member
     from realtime.presence import Presence, Visit
     from realtime.revocations import Revocations

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
-from realtime.delivery.attachment import control
+from realtime.delivery.controls import control
 
 if TYPE_CHECKING:
     from realtime.config import Live

@@ -12,7 +12,7 @@ from uuid import uuid4
 
 import structlog
 
-from realtime.delivery.attachment import control
+from realtime.delivery.controls import control
 from realtime.errors import AtCapacity, ConnectionLimit, LogUnavailable
 
 if TYPE_CHECKING:

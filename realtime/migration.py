@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
     from policies.decide import Context, Decision
     from policies.policy import Policy
-    from realtime.delivery.attachment import Attachment, Plan
+    from realtime.delivery.attachment import Attachment
     from realtime.delivery.hub import Hub
+    from realtime.delivery.plan import Plan
     from realtime.moves import Moves
     from realtime.offers import Offers
     from realtime.presence import Presence

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Final
 
 from realtime.auth.recent import Recent
-from realtime.delivery.attachment import control
+from realtime.delivery.controls import control
 from realtime.metrics import NONE
 
 if TYPE_CHECKING:

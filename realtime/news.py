@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from realtime.control import Control
 
 _RETRY_S: Final = 0.5
+_PATIENCE_S: Final = 1.0
 
 _log = structlog.get_logger("gapless.control")
 
@@ -26,8 +28,21 @@ class News:
         """Hear of one kind of news."""
         self._event = event
         self._wanted = asyncio.Event()
-        control.on_restart(self._wanted.set)
-        control.on_record(event, lambda _id, _data: self._wanted.set())
+        self._heeded = asyncio.Event()
+        control.on_restart(self._want)
+        control.on_record(event, lambda _id, _data: self._want())
+
+    def _want(self) -> None:
+        self._wanted.set()
+        self._heeded.clear()
+
+    async def heeded(self) -> None:
+        """Wait until what was heard of is read: who hears of it elsewhere, and asks here, may be sooner.
+
+        No longer than `_PATIENCE_S`: while Redis is away, what is known is all that there is.
+        """
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._heeded.wait(), _PATIENCE_S)
 
     async def follow(self, read: Callable[[], Awaitable[None]]) -> None:
         """Read whenever there is news, until cancelled; what can't be read stays as it is until there is more."""
@@ -36,6 +51,8 @@ class News:
             self._wanted.clear()
             try:
                 await read()
+                if not self._wanted.is_set():
+                    self._heeded.set()
             except LogUnavailable:
                 self._wanted.set()
                 await asyncio.sleep(_RETRY_S)

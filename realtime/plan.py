@@ -12,7 +12,8 @@ from uuid import uuid4
 from realtime.channel.event import LARGEST
 from realtime.channel.reader import Start
 from realtime.compression import takes_gzip
-from realtime.delivery.attachment import NO_TICKET, Plan, control
+from realtime.delivery.controls import control
+from realtime.delivery.plan import NO_TICKET, Plan
 from realtime.errors import GaplessError
 from realtime.parameters import is_public, start, whole_number
 from realtime.presence import known_as

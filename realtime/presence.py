@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from realtime.channel.event import Cursor
-    from realtime.delivery.attachment import Attachment, Plan
+    from realtime.delivery.attachment import Attachment
+    from realtime.delivery.plan import Plan
 
 _MOST: Final = 50_000
 _INTERVALS: Final = 3

@@ -72,7 +72,7 @@ class Revisions:
         """Begin with the configuration's policy; what is in force is put into `offers`."""
         self._control = control
         self._offers = offers
-        self._news = News(control, REVISED)
+        self.news = News(control, REVISED)
         self.baseline = baseline.with_transports(offers.catalogue)
         self.document = self.baseline
         self._first = Revision(0, self.baseline.dump(), "config", int(time.time() * 1000), "the configuration")
@@ -94,7 +94,7 @@ class Revisions:
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
-        await self._news.follow(self._load)
+        await self.news.follow(self._load)
 
     async def _load(self) -> None:
         raws = await self._raws("+", 1)

@@ -63,7 +63,7 @@ class Revocations:
         self._ended = ended
         self._known: dict[str, Revocation] = {}
         self._changes = 0
-        self._news = News(control, REVOKED)
+        self.news = News(control, REVOKED)
 
     def __call__(self, identity: Identity) -> bool:
         """Tell whether an identity is refused."""
@@ -105,7 +105,7 @@ class Revocations:
 
     async def run(self) -> None:
         """Read them whenever there is news, until cancelled."""
-        await self._news.follow(self._load)
+        await self.news.follow(self._load)
 
     async def _load(self) -> None:
         raws = await self._control.log.execute("HGETALL", _HASH)

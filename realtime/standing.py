@@ -15,7 +15,7 @@ from realtime.auth.recent import Recent
 if TYPE_CHECKING:
     from realtime.auth import Credential
     from realtime.channel.event import Interest
-    from realtime.delivery.attachment import Plan
+    from realtime.delivery.plan import Plan
     from realtime.serving import Served
     from transports.transport import Transport
 
@@ -72,7 +72,7 @@ class Standings:
 
     def keep(self, key: bytes, standing: Standing, plan: Plan) -> None:
         """Remember one, if the next request of its kind is served alike, but for what this one alone was told."""
-        if key and standing.until_ms and not standing.served.stays_open:
+        if key and standing.until_ms and not (standing.served.stays_open or standing.is_public):
             plain = plan._replace(terms=plan.terms._replace(given=None), expires_in_ms=0, notices=())
             self._known.put(key, Known(standing, plain))
 

@@ -15,16 +15,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from enum import IntEnum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import structlog
 
-from policies.decide import Context
-from realtime.channel.event import Control
 from realtime.delivery.answers import encode, whole
+from realtime.delivery.controls import control, truncated
 from realtime.delivery.meter import AS_POLLING, GONE
+from realtime.delivery.state import MOVES, State
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from realtime.metrics import ACCEPTED
 from transports.transport import Delivery, with_length
@@ -32,13 +30,14 @@ from transports.transport import Delivery, with_length
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from realtime.channel.event import Cursor, Entry
+    from realtime.channel.event import Control, Cursor, Entry
     from realtime.channel.reader import Part, Reader, Truncation
     from realtime.delivery.exchange import Exchange
     from realtime.delivery.group import Group
     from realtime.delivery.hub import Hub
+    from realtime.delivery.plan import Plan
     from realtime.errors import GaplessError
-    from transports.transport import Answer, Terms, Transport
+    from transports.transport import Answer, Transport
 
 _PATIENCE_S = 2.0
 _RETRY_S = 0.5
@@ -50,68 +49,8 @@ _level = logging.getLogger("gapless.delivery")
 """Asked before a line about one client is made: there are thousands a second, and usually nobody reads them."""
 
 
-class State(IntEnum):
-    """Where an attachment stands."""
-
-    OPENING = auto()
-    READING = auto()
-    LIVE = auto()
-    STALLED = auto()
-    RESTING = auto()
-    ENDED = auto()
-
-
-_MOVES = {
-    State.OPENING: frozenset({State.READING, State.LIVE, State.RESTING, State.ENDED}),
-    State.READING: frozenset({State.LIVE, State.STALLED, State.RESTING, State.ENDED}),
-    State.LIVE: frozenset({State.READING, State.STALLED, State.RESTING, State.ENDED}),
-    State.STALLED: frozenset({State.READING, State.ENDED}),
-    State.RESTING: frozenset({State.READING, State.ENDED}),
-    State.ENDED: frozenset[State](),
-}
 _WAITING = (State.LIVE, State.RESTING)
 _GOING_ON = (State.OPENING, State.READING)
-
-
-def _no_ticket() -> str | None:
-    return None
-
-
-NO_TICKET = _no_ticket
-"""Renews nothing: for a client that came without a ticket."""
-
-
-class Plan(NamedTuple):
-    """How one attachment is to be served. Durations in ms; `0` means not at all."""
-
-    session: str
-    terms: Terms
-    replaceable: bool = False
-    """Whether a second waiting request of the session ends this one."""
-    hold_ms: int = 0
-    """How long the answer may wait, or stay open."""
-    heartbeat_ms: int = 0
-    min_interval_ms: int = 0
-    """How far apart it is written to at least: saves a phone's radio."""
-    limit: int = 500
-    expires_in_ms: int = 0
-    """Until the client must be told to renew its credential."""
-    refusal: Terms | None = None
-    """Given to the transport with a refusal when the client can't read a problem."""
-    notices: Sequence[Control] = ()
-    """What the next answer must say, whatever else it says."""
-    renew: Callable[[], str | None] = NO_TICKET
-    """Makes the new ticket that an answer carries, when one is due."""
-    context: Context = Context()
-    """What the policy decided on, for when it changes."""
-    among: tuple[str, ...] | None = None
-    """What it can do, where it did not say so itself."""
-    first: str = ""
-    """The transport that the client was told to use first."""
-    jti: str | None = None
-    """The token behind the client's credential, where it has a name."""
-    gzip: bool = False
-    """Whether its client takes an answer compressed."""
 
 
 class Attachment:
@@ -453,7 +392,7 @@ class Attachment:
             self._move(State.LIVE)
 
     def _stream(self, part: Part) -> None:
-        frames = [self.transport.control(_truncated(part.truncation))] if part.truncation else []
+        frames = [self.transport.control(truncated(part.truncation))] if part.truncation else []
         if self.state is State.OPENING:
             unsaid = [self.transport.control(one) for one in self._unsaid]
             frames = [self._begin(), *frames, self.transport.control(self._established()), *unsaid]
@@ -511,7 +450,7 @@ class Attachment:
             detail = "history after this cursor is gone: fetch your state, then go on without a cursor"
             self._refuse(HistoryTruncated(detail, floor=str(truncation.floor)))
         else:
-            self._answer((), (_truncated(truncation),))
+            self._answer((), (truncated(truncation),))
 
     def _answer(
         self,
@@ -563,7 +502,7 @@ class Attachment:
     # States
 
     def _move(self, state: State) -> None:
-        if state not in _MOVES[self.state]:
+        if state not in MOVES[self.state]:
             message = f"an attachment can't go from {self.state.name} to {state.name}"
             raise RuntimeError(message)
         if self.state is State.LIVE:
@@ -615,13 +554,3 @@ class Attachment:
             bytes=self._bytes,
             duration_ms=self._hub.wheel.now_ms() - self.since_ms,
         )
-
-
-def control(event: str, position: Cursor | None = None, **data: object) -> Control:
-    """Make a control event of this moment."""
-    return Control(event, data, time.time_ns() // 1_000_000, position)
-
-
-def _truncated(truncation: Truncation) -> Control:
-    requested, floor, cursor, _ = truncation
-    return control("history.truncated", cursor, requested=requested, floor=str(floor), cursor=str(cursor))

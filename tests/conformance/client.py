@@ -12,7 +12,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from realtime.channel.event import Cursor, parse_cursor
-from realtime.delivery.attachment import State
+from realtime.delivery.state import State
 from tests.conformance.wire import Envelope, Heard, Wire, reader
 from tests.support.waiting import PATIENCE_S, until
 

@@ -17,7 +17,7 @@ import httpx2
 from structlog.testing import capture_logs
 
 from realtime.app import Worker
-from realtime.delivery.attachment import State
+from realtime.delivery.state import State
 from tests.conformance.exchanges import EXCHANGES
 from tests.conformance.ways import PLUGINS, TRANSPORTS
 from tests.support.gateway import Gateway, settings

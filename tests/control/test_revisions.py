@@ -303,3 +303,13 @@ async def test_revisions_are_listed_in_pages_newest_first(redis_url: str) -> Non
         assert [revision.number for revision in await one.revisions.list(2)] == [5, 4]
         assert [revision.number for revision in await one.revisions.list(10, before=3)] == [2, 1]
         assert await one.revisions.list(10, before=1) == []
+
+
+async def test_who_has_heard_of_a_revision_and_waits_until_that_is_heeded_finds_it_in_force(redis_url: str) -> None:
+    async with worker(redis_url) as one, worker(redis_url) as two:
+        for number, first in enumerate(("polling", "long-poll", "sse") * 5, 1):
+            await one.prefer(first)
+            told = one.control.log.acknowledged
+            await two.control.follower.reach(told)
+            await two.revisions.news.heeded()
+            assert two.revisions.current.number == number

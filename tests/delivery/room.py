@@ -13,8 +13,9 @@ from realtime.channel.follower import Follower
 from realtime.channel.log import Limits, Log, Replay, Verdict
 from realtime.channel.reader import Reader, Replays, Start
 from realtime.channel.window import Window
-from realtime.delivery.attachment import Attachment, Plan
+from realtime.delivery.attachment import Attachment
 from realtime.delivery.hub import Hub
+from realtime.delivery.plan import Plan
 from realtime.delivery.wheel import RESOLUTION_MS, Wheel
 from realtime.errors import LogUnavailable
 from transports.transport import Terms

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from realtime.channel.event import Cursor
-from realtime.delivery.attachment import Attachment, State, control
+from realtime.delivery.attachment import Attachment
+from realtime.delivery.controls import control
+from realtime.delivery.state import State
 from tests.delivery.lines import Lines, data, lines, said
 from tests.delivery.room import AT_ONCE, BEGIN, MS, STREAM, WAITING, HandWheel, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until

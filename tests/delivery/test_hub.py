@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from realtime.channel.event import Cursor, Interest, interest, parse_filter
 from realtime.channel.reader import BATCH_BYTES
-from realtime.delivery.attachment import State
+from realtime.delivery.state import State
 from tests.delivery.lines import Lines, data, said
 from tests.delivery.room import BEGIN, MS, STREAM, WAITING, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until

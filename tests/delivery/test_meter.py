@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from realtime.delivery.attachment import State
 from realtime.delivery.meter import Meter
+from realtime.delivery.state import State
 from realtime.metrics import Metrics
 from tests.delivery.lines import Lines, data
 from tests.delivery.room import WAITING, MemoryExchange, Room, entries, entry

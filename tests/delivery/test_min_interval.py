@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.channel.event import Cursor
-from realtime.delivery.attachment import State, control
+from realtime.delivery.controls import control
+from realtime.delivery.state import State
 from tests.delivery.lines import Lines, data, lines, said
 from tests.delivery.room import BEGIN, MS, STREAM, WAITING, HandWheel, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.channel.event import Cursor
-from realtime.delivery.attachment import State, control
+from realtime.delivery.controls import control
+from realtime.delivery.state import State
 from realtime.delivery.sweep import SLICE
 from tests.delivery.lines import Lines, data
 from tests.delivery.room import MS, WAITING, MemoryExchange, Room, entries, entry

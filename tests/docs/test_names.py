@@ -13,7 +13,7 @@ from admin.desk import PREVIEWED
 from realtime.cli import app
 from realtime.config import Settings
 from realtime.config.faults import VARIABLES
-from realtime.delivery.attachment import _MOVES
+from realtime.delivery.state import MOVES
 from realtime.revisions import REVISED
 from realtime.section import Section
 from tests.docs.pages import ROOT, Page, page, pages
@@ -157,7 +157,7 @@ def test_every_room_of_the_service_is_drawn() -> None:
 
 def test_the_states_of_an_attachment_are_those_of_its_table() -> None:
     documented = {row[0]: set(re.findall(r"\w+", row[1])) for row in table(page("docs/architecture.md"), "from")}
-    assert documented == {state.name: {to.name for to in moves} for state, moves in _MOVES.items()}
+    assert documented == {state.name: {to.name for to in moves} for state, moves in MOVES.items()}
 
 
 def test_the_functions_and_fields_of_the_kernel_are_those_of_its_code() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from policies.decide import Context
-from realtime.delivery.attachment import Plan
+from realtime.delivery.plan import Plan
 from realtime.presence import Presence
 from transports.transport import Terms
 
