@@ -13,6 +13,8 @@ takes away (`bury`).
 from __future__ import annotations
 
 import os
+import struct
+import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics, values
@@ -34,6 +36,9 @@ _METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "O
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 _SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _ON_THE_WAY: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+
+_TRIES: Final = 10
+_AGAIN_S: Final = 0.005
 
 disable_created_metrics()  # a second series for each, of when it began, which nobody here asks for
 
@@ -281,6 +286,11 @@ class Metrics:
             return generate_latest(self._registry)
         registry = CollectorRegistry()
         MultiProcessCollector(registry, self._folder)
+        for _ in range(_TRIES - 1):
+            try:
+                return generate_latest(registry)
+            except (struct.error, RuntimeError, OSError):  # a file that a worker has just begun, or that was taken away
+                time.sleep(_AGAIN_S)
         return generate_latest(registry)
 
 

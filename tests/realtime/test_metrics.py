@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -237,3 +239,19 @@ async def test_they_are_text_for_prometheus_and_for_anybody(served: Gateway) -> 
     assert answer.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert answer.headers["cache-control"] == "no-store"
     assert "_created" not in answer.text
+
+
+def test_a_file_that_another_worker_has_just_begun_is_looked_at_again(tmp_path: Path) -> None:
+    code = """
+import sys, threading, time
+from pathlib import Path
+from realtime.metrics import Metrics, Share
+metrics = Metrics(Share(sys.argv[1], 1))
+metrics.limit_hit("clients")
+begun = Path(sys.argv[1], "counter_2.db")
+begun.touch()
+threading.Timer(0.01, begun.unlink).start()
+sys.stdout.buffer.write(metrics.text())
+"""
+    told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert 'gapless_limit_hits_total{kind="clients"} 1.0' in told.stdout
