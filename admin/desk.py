@@ -6,6 +6,7 @@ Every change names who made it and why, and is logged. Who may sit here is check
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -17,7 +18,7 @@ from policies.document import parse
 from policies.edits import ramped, switched
 from policies.policy import compiled
 from realtime.auth import somebody
-from realtime.connections import DISMISSED, LISTED
+from realtime.connections import DISMISSED, LISTED, SEEN_AT
 from realtime.context import described
 from realtime.errors import NotFound
 from realtime.revocations import Revocation
@@ -272,12 +273,16 @@ def _once(connections: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Put what is open before visits, the latest first, and leave out visits of who has come again since, elsewhere."""
     found: list[dict[str, Any]] = []
     sessions = set()
-    for one in sorted(connections, key=lambda one: int(one.get("seen_ms", -1))):
-        if "seen_ms" not in one or one["session"] not in sessions:
-            found.append(one)
+    for one in sorted(connections, key=_latest_first):
+        if SEEN_AT not in one or one["session"] not in sessions:
+            found.append({name: value for name, value in one.items() if name != SEEN_AT})
         if one["session"]:
             sessions.add(one["session"])
     return found
+
+
+def _latest_first(one: Mapping[str, Any]) -> float:
+    return -float(one.get(SEEN_AT, math.inf))
 
 
 def summed(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:

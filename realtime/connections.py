@@ -26,6 +26,8 @@ DISMISSED: Final = "connection.dismissed"
 
 BY_ADMIN: Final = "closed-by-admin"
 REVOKED: Final = "credential-revoked"
+SEEN_AT: Final = "seen_at"
+"""When a visit was, in unix seconds: for whoever compares those of several workers, which answer at different times."""
 _MOST: Final = 500
 
 
@@ -68,11 +70,12 @@ class Connections:
         }
 
     def _visiting(self, visit: Visit) -> dict[str, Any]:
-        seen_ms = int((time.monotonic() - visit.at) * 1000)
+        seen_s = time.monotonic() - visit.at
         return {
             **self._described(visit.plan, visit.transport, visit.cursor),
             "state": "visiting",
-            "seen_ms": seen_ms,
+            "seen_ms": int(seen_s * 1000),
+            SEEN_AT: time.time() - seen_s,
             "behind_ms": max(0, self._hub.position.ms - visit.cursor.ms) if visit.cursor else 0,
         }
 
