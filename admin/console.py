@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 from pydantic import ValidationError
-from quart import Blueprint, Quart, Response
+from quart import Quart, Response
 from quart import request as quart_request
 from werkzeug.exceptions import HTTPException
 
@@ -27,7 +27,7 @@ from admin.commands import COMMANDS, TERMS
 from admin.door import operator as admitted
 from admin.session import CSRF_HEADER, NAME, check_csrf
 from realtime.errors import GaplessError, InternalError, InvalidField, LogUnavailable, NotFound, Unauthenticated
-from realtime.framework import asked
+from realtime.framework import Pages, asked
 from realtime.parameters import whole_number
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Console:
 
     def register(self, app: Quart) -> None:
         """Put the handlers on an application."""
-        pages = Blueprint("console", __name__, url_prefix="/admin", static_folder="static", static_url_path="/static")
+        pages = Pages("console", __name__, url_prefix="/admin", static_folder="static", static_url_path="/static")
         pages.get("")(self.redirect)
         pages.get("/")(self.home)
         pages.get("/sign-in")(self.door)

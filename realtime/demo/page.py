@@ -13,13 +13,13 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, Final, TypedDict, cast
 from urllib.parse import urlsplit
 
-from quart import Blueprint, Quart, Response
+from quart import Quart, Response
 from quart import request as quart_request
 
 from admin.answers import HOME, to
 from admin.session import check_own_page
 from realtime.errors import BadCredential
-from realtime.framework import asked
+from realtime.framework import Pages, asked
 
 if TYPE_CHECKING:
     from admin.session import Sessions
@@ -59,9 +59,9 @@ def register(app: Quart, credentials: Credentials, sessions: Sessions) -> None:
     app.register_blueprint(blueprint(credentials, sessions))
 
 
-def blueprint(credentials: Credentials, sessions: Sessions) -> Blueprint:
+def blueprint(credentials: Credentials, sessions: Sessions) -> Pages:
     """Return the routes `/`, `/demo/static/<file>`, `POST /demo/session` and `POST /demo/console`."""
-    demo = Blueprint("demo", __name__, static_folder="static", static_url_path="/demo/static")
+    demo = Pages("demo", __name__, static_folder="static", static_url_path="/demo/static")
 
     @demo.get("/")
     async def page() -> Response:

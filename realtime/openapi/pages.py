@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
-from quart import Blueprint, Quart, Response
+from quart import Quart, Response
 from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
+
+from realtime.framework import Pages
 
 if TYPE_CHECKING:
     from realtime.openapi.document import Document
@@ -69,8 +71,8 @@ class _Provider(OpenAPIProvider):
         return value
 
 
-def _static() -> Blueprint:
-    docs = Blueprint("docs", __name__, static_folder="static", static_url_path="/docs/static")
+def _static() -> Pages:
+    docs = Pages("docs", __name__, static_folder="static", static_url_path="/docs/static")
 
     @docs.after_request
     async def guard(response: Response) -> Response:
