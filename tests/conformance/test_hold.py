@@ -22,6 +22,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 waiting = pytest.mark.parametrize("way", WAITING, ids=str)
 HOLD_MS = 300
+PUBLISHED_MS = 2_000
+"""A hold within which something can be published, on a busy machine too."""
 
 
 @pytest.fixture(scope="module")
@@ -66,11 +68,11 @@ async def test_it_answers_at_once_when_an_event_comes(gateway: Place, way: Way, 
 @waiting
 async def test_an_event_that_it_does_not_see_lets_it_wait(gateway: Place, way: Way, channel: str) -> None:
     (cursor,) = await gateway.number(1, channel)
-    client = Client(gateway, way, channel, cursor, hold_ms=str(HOLD_MS))
+    client = Client(gateway, way, channel, cursor, hold_ms=str(PUBLISHED_MS))
     answer = asyncio.create_task(answered_ms(client))
     await client.live()
     (hidden,) = await gateway.publish({"scope": "user:7"}, channel=channel)
-    assert await answer >= HOLD_MS - 1
+    assert await answer >= PUBLISHED_MS - 1
     assert (client.heard, client.cursor) == ([], hidden)
 
 
