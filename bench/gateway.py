@@ -23,7 +23,7 @@ from bench.http import get, post
 from bench.machine import LOAD_CORE, on_core
 from bench.meter import Processes
 from bench.plan import Client
-from bench.targets import Poll, Target, free_port, started, until_it_listens
+from bench.targets import Poll, Polled, Target, free_port, started, until_it_listens
 from realtime.embedded import Embedded
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ _PATIENCE_S: Final = 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway(Target):
+class Gateway(Polled):
     """A gateway that is ready."""
 
     store: Processes

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -35,8 +36,8 @@ class Poll(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A server that is ready; what it doesn't have, it is not asked for."""
+class Target(ABC):
+    """A server that is ready."""
 
     name: str
     port: int
@@ -50,25 +51,30 @@ class Target:
         """Return the CPU of the store behind it, if there is one: on the load's core, and not counted as the server."""
         return 0.0
 
+    @abstractmethod
     def stream(self, user: int) -> Client:
         """Write the request of a user's stream."""
-        raise NotImplementedError
 
+    @abstractmethod
     def publication(self) -> bytes:
         """Write the request that publishes one event to everyone."""
-        raise NotImplementedError
 
+
+@dataclass(frozen=True, slots=True)
+class Polled(Target):
+    """One that can be polled too, at once and with a wait."""
+
+    @abstractmethod
     def nothing_new(self) -> Poll:
         """Write a poll that finds nothing."""
-        raise NotImplementedError
 
+    @abstractmethod
     def one_event(self) -> Poll:
         """Write a poll that finds one event."""
-        raise NotImplementedError
 
+    @abstractmethod
     def long_poll(self, user: int) -> Client:
         """Write the requests of a user that waits."""
-        raise NotImplementedError
 
 
 class Peer(Protocol):

@@ -17,7 +17,7 @@ from bench.http import get, post
 from bench.machine import FILES
 from bench.peers.packages import find_program, install
 from bench.plan import Client
-from bench.targets import Poll, Target, free_port, started, until_it_listens
+from bench.targets import Poll, Polled, Target, free_port, started, until_it_listens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ _POSITION: Final = "If-None-Match: {cursor}\r\nIf-Modified-Since: {stamp}\r\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Running(Target):
+class Running(Polled):
     """One that is ready. Everyone is on one channel; polls have channels of their own."""
 
     published = 202

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from bench.loading import measure
 from bench.plan import Requests
 from bench.questions.question import Column, Figures, Goal, Question
+from bench.targets import Polled
 
 if TYPE_CHECKING:
     from bench.targets import Poll, Target
@@ -17,6 +18,7 @@ _POLLS = 60_000
 
 def ask(target: Target) -> Figures:
     """Poll over and over."""
+    assert isinstance(target, Polled)
     return _figures(target, "nothing", target.nothing_new()) | _figures(target, "one", target.one_event())
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from bench.loading import loading
 from bench.plan import Audience, Publisher
 from bench.questions.question import CORES, COST, FAULTS, LATENCIES, NO_LOSS, STORE, Figures, Goal, Question, figures
+from bench.targets import Polled
 
 if TYPE_CHECKING:
     from bench.targets import Target
@@ -21,6 +22,7 @@ _SETTLE_S = 0.8
 
 def ask(target: Target) -> Figures:
     """Answer all that wait with one event, again and again."""
+    assert isinstance(target, Polled)
     clients = [target.long_poll(user) for user in range(_WAITING)]
     publisher = Publisher(target.publication(), _TURNS, outstanding=1, pause_ms=_PAUSE_MS)
     with loading(Audience(target.port, {"long-poll": clients}, (publisher,)), target) as running:

@@ -1,0 +1,5 @@
+"""Run it: ``python -m bench.migration``."""
+
+from bench.migration import main
+
+print("\n".join(main()))
