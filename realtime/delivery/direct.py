@@ -12,26 +12,24 @@ pipelined behind it, and tells it that the server shuts down.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from realtime.delivery.head import Heads
+from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from realtime.delivery.exchange import Listener
     from realtime.delivery.head import Head
+    from realtime.delivery.heading import HeadLines
     from realtime.request import Request
     from transports.transport import Answer, Headers
 
 _NO_FILE: Final = -1
-_MOST_MADE: Final = 512
-_NO_BODY: Final = frozenset({204, 304})
-_CLOSE: Final = (b"connection", b"close")
-_CHUNKED: Final = (b"transfer-encoding", b"chunked")
 
 
 class Taker(Protocol):
@@ -56,57 +54,6 @@ class Taker(Protocol):
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request on an exchange from here on; `False`: it is not plain enough, and nothing was done."""
-
-
-class Framing:
-    """Chunks of the chunked coding (RFC 9112 §7.1), made once for all who are written the same bytes in a row."""
-
-    __slots__ = ("_chunk", "_data")
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._data = b""
-        self._chunk = b""
-
-    def chunk(self, data: bytes) -> bytes:
-        """Frame a part of a body."""
-        if data is not self._data:
-            self._data, self._chunk = data, b"%x\r\n%b\r\n" % (len(data), data)
-        return self._chunk
-
-
-class HeadLines(NamedTuple):
-    """The head of an answer as it is sent, and what follows from it."""
-
-    data: bytes
-    chunked: bool
-    keep_alive: bool
-
-
-class Heading:
-    """Writes heads, once for all answers that have the same: clients that poll get one again and again."""
-
-    __slots__ = ("_fields", "_made")
-
-    def __init__(self) -> None:
-        """Begin with none."""
-        self._fields: Sequence[tuple[bytes, bytes]] = ()
-        self._made: dict[tuple[int, Headers], HeadLines] = {}
-
-    def lines(self, fields: Sequence[tuple[bytes, bytes]], status: int, headers: Headers) -> HeadLines:
-        """Write a head: the status line, the fields of all answers (uvicorn renews the list of them), and its own.
-
-        A body whose length is not said is chunked (RFC 9112 §6.1).
-        """
-        if fields is not self._fields or len(self._made) >= _MOST_MADE:
-            self._fields, self._made = fields, {}
-        made = self._made.get((status, headers))
-        if made is None:
-            chunked = status not in _NO_BODY and all(name != b"content-length" for name, _ in headers)
-            written = (*fields, *headers, _CHUNKED) if chunked else (*fields, *headers)
-            data = b"".join((STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in written], b"\r\n"))
-            made = self._made[status, headers] = HeadLines(data, chunked, _CLOSE not in headers)
-        return made
 
 
 class _Nobody:
@@ -208,7 +155,6 @@ class Lane(HttpToolsProtocol):
     """When a request was last answered here, by the loop's clock."""
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
-
     _file = _NO_FILE
     """The socket's, where what is written to it goes out as it is."""
 

@@ -13,7 +13,7 @@ import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from realtime.delivery.direct import Framing
+from realtime.delivery.heading import Framing
 from tests.support.gateway import Gateway, QuietServer, gateway
 from tests.support.redis import free_port
 from tests.support.waiting import until

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import resource
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,9 +24,7 @@ from tests.support.redis import RedisServer, free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Sequence
-    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -324,25 +326,36 @@ async def test_doctor_finds_a_redis_that_does_not_answer_and_tells_no_password(r
     assert "sesame" not in done.output
 
 
-async def test_doctor_finds_too_few_files_for_the_clients(run: Command, redis_url: str) -> None:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    found = await examined(run, GAPLESS_REDIS__URL=redis_url, GAPLESS_LIMITS__MAX_CLIENTS=str(soft))
-    assert found["file limit"]["state"] == "problem"
-    assert "LimitNOFILE" in found["file limit"]["do"]
+def of_files(limit: str, redis_url: str, tmp_path: Path, **environ: str) -> dict[str, str]:
+    """Run the doctor where so many files are allowed; return what it says of them."""
+    command = f"ulimit {limit} && exec {Path(sys.executable).with_name('gapless')} doctor --json"
+    told = {"GAPLESS_REDIS__URL": redis_url, "GAPLESS_DATA_DIR": str(tmp_path / "data"), **environ}
+    done = subprocess.run(
+        ["bash", "-c", command], env={"PATH": os.environ["PATH"], **told}, capture_output=True, text=True, check=False
+    )
+    (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "file limit"]
+    return dict(finding)
 
 
-async def test_doctor_warns_of_a_low_limit_of_files_where_any_number_of_clients_may_come(
-    run: Command, redis_url: str
+def test_doctor_finds_too_few_files_for_the_clients(redis_url: str, tmp_path: Path) -> None:
+    found = of_files("-n 1024", redis_url, tmp_path, GAPLESS_LIMITS__MAX_CLIENTS="1024")
+    assert found["state"] == "problem"
+    assert found["told"] == "1024 files, and limits.max_clients = 1024 needs 1280 in each worker"
+    assert "LimitNOFILE" in found["do"]
+
+
+def test_doctor_warns_of_a_low_limit_of_files_where_any_number_of_clients_may_come(
+    redis_url: str, tmp_path: Path
 ) -> None:
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, before[1]))
-    try:
-        found = await examined(run, GAPLESS_REDIS__URL=redis_url)
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    assert found["file limit"]["state"] == "warning"
-    assert found["file limit"]["told"].startswith("1024 files")
-    assert "ulimit" in found["file limit"]["do"]
+    found = of_files("-n 1024", redis_url, tmp_path)
+    assert found["state"] == "warning"
+    assert found["told"].startswith("1024 files")
+    assert "ulimit" in found["do"]
+
+
+def test_doctor_counts_on_what_the_service_can_raise_its_limit_to(redis_url: str, tmp_path: Path) -> None:
+    found = of_files("-Hn 4096 && ulimit -Sn 256", redis_url, tmp_path, GAPLESS_LIMITS__MAX_CLIENTS="1000")
+    assert (found["state"], found["told"]) == ("ok", "1256 files can be had, 1256 are wanted in each worker")
 
 
 async def test_doctor_finds_a_data_directory_that_cannot_be_written(

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import resource
 import tempfile
 from typing import TYPE_CHECKING, Final
 
 from realtime.cli.doctor.findings import Finding, ok, problem, warning
+from realtime.server import files
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from realtime.config import Settings
 
-_ANY_NUMBER: Final = 4096
-"""Files that do for a gateway of which nobody said how many clients it takes."""
-_BESIDE_CLIENTS: Final = 256
-"""Files that a worker has open for itself: Redis, sockets, logs, and requests that come and go."""
-_RAISE: Final = "ulimit -n 65536 in the shell that starts it, LimitNOFILE=65536 in its systemd unit"
+_RAISE: Final = "ulimit -Hn 65536 for who starts it, LimitNOFILE=65536 in its systemd unit"
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
@@ -46,16 +42,12 @@ def _whose(settings: Settings) -> str:
 
 
 def _files(settings: Settings) -> Finding:
-    check, clients = "file limit", settings.limits.max_clients
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY:
-        return ok(check, "none")
-    if clients == 0:
-        if soft < _ANY_NUMBER:
-            return warning(check, f"{soft} files: each connection is one, and clients may be any number", _RAISE)
-        return ok(check, f"{soft} files here; each connection is one")
-    needed = -(-clients // settings.server.workers) + _BESIDE_CLIENTS
-    if soft < needed:
-        told = f"{soft} files, and limits.max_clients = {clients} needs {needed} in each worker"
+    """Compare what a worker needs with what it may have: it raises its limit itself, as far as the system lets it."""
+    check, clients, needed = "file limit", settings.limits.max_clients, files.needed(settings)
+    allowed = files.allowed(needed)
+    if allowed < needed and clients:
+        told = f"{allowed} files, and limits.max_clients = {clients} needs {needed} in each worker"
         return problem(check, told, _RAISE)
-    return ok(check, f"{soft} files here, {needed} needed in each worker for limits.max_clients = {clients}")
+    if allowed < needed:
+        return warning(check, f"{allowed} files: each connection is one, and clients may be any number", _RAISE)
+    return ok(check, f"{allowed} files can be had, {needed} are wanted in each worker")

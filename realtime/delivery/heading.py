@@ -1,0 +1,68 @@
+"""What stands around the bytes of an answer on the wire: heads and chunks, made once for all that have the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from transports.transport import Headers
+
+_MOST_MADE: Final = 512
+_NO_BODY: Final = frozenset({204, 304})
+_CLOSE: Final = (b"connection", b"close")
+_CHUNKED: Final = (b"transfer-encoding", b"chunked")
+
+
+class Framing:
+    """Chunks of the chunked coding (RFC 9112 §7.1), made once for all who are written the same bytes in a row."""
+
+    __slots__ = ("_chunk", "_data")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._data = b""
+        self._chunk = b""
+
+    def chunk(self, data: bytes) -> bytes:
+        """Frame a part of a body."""
+        if data is not self._data:
+            self._data, self._chunk = data, b"%x\r\n%b\r\n" % (len(data), data)
+        return self._chunk
+
+
+class HeadLines(NamedTuple):
+    """The head of an answer as it is sent, and what follows from it."""
+
+    data: bytes
+    chunked: bool
+    keep_alive: bool
+
+
+class Heading:
+    """Writes heads, once for all answers that have the same: clients that poll get one again and again."""
+
+    __slots__ = ("_fields", "_made")
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._fields: Sequence[tuple[bytes, bytes]] = ()
+        self._made: dict[tuple[int, Headers], HeadLines] = {}
+
+    def lines(self, fields: Sequence[tuple[bytes, bytes]], status: int, headers: Headers) -> HeadLines:
+        """Write a head: the status line, the fields of all answers (uvicorn renews the list of them), and its own.
+
+        A body whose length is not said is chunked (RFC 9112 §6.1).
+        """
+        if fields is not self._fields or len(self._made) >= _MOST_MADE:
+            self._fields, self._made = fields, {}
+        made = self._made.get((status, headers))
+        if made is None:
+            chunked = status not in _NO_BODY and all(name != b"content-length" for name, _ in headers)
+            written = (*fields, *headers, _CHUNKED) if chunked else (*fields, *headers)
+            data = b"".join((STATUS_LINE[status], *[b"%b: %b\r\n" % field for field in written], b"\r\n"))
+            made = self._made[status, headers] = HeadLines(data, chunked, _CLOSE not in headers)
+        return made
