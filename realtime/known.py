@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from realtime.channel.event import parse_cursor
 from realtime.channel.reader import BATCH_BYTES, Reader, Start
 from realtime.delivery.attachment import Attachment
 from realtime.offers import EVENTS
+from realtime.plan import EARLY_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from realtime.plan import Planner
     from realtime.standing import Known, Standing, Standings
     from transports.transport import Answer
-
-_EARLY_MS: Final = 60_000
-"""Who is told of the end of a token is told so long before it, at most: it is planned then, by itself."""
 
 
 class KnownClients:
@@ -83,7 +81,7 @@ class KnownClients:
         if after is None or not self._channel.follower.window.holds(after):
             return False
         standing, plan = known
-        if not self._is_back(standing, after, plan.terms.next_poll_ms, standing.hold_ms + _EARLY_MS):
+        if not self._is_back(standing, after, plan.terms.next_poll_ms, standing.hold_ms + EARLY_MS):
             return False
         path = f"{EVENTS}/{standing.transport.path}"
         exchange.counted = partial(self._metrics.answered, "GET", path)

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 _LIMIT = 500
 _MOST_EVENTS = 1_000
 _LONGEST_MS = LARGEST - 1
-_EARLY_MS = 60_000
+EARLY_MS = 60_000
+"""Who is told that a credential runs out is told so long before it, at most."""
 _NOTHING: tuple[Control, ...] = ()
 _FROM_NOW = Start()
 _STEPS = 32
@@ -224,7 +225,7 @@ def _expires(credential: Credential) -> int:
 def _expires_in(identity: Identity) -> int:
     """Return when to tell that the credential runs out: early, by a random part of its rest, so not all at once."""
     left_ms = max((identity.expires_ms or 0) - _now_ms(), 1)
-    early_ms = random.uniform(0, min(_EARLY_MS, left_ms / 10))
+    early_ms = random.uniform(0, min(EARLY_MS, left_ms / 10))
     return max(int(left_ms - early_ms), 1)
 
 

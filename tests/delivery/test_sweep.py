@@ -16,6 +16,7 @@ from realtime.delivery.state import State
 from realtime.delivery.sweep import SLICE
 from tests.delivery.lines import Lines, data
 from tests.delivery.room import MS, WAITING, MemoryExchange, Room, entries, entry
+from tests.support.waiting import until
 from transports.long_poll import LongPoll
 
 if TYPE_CHECKING:
@@ -107,9 +108,7 @@ async def test_a_window_that_begins_anew_meanwhile_loses_and_repeats_nothing(roo
     room.window.restart(missed[-1].id)
     room.hub.restarted(missed[-1].id)
     await room.hub.settled()
-    async with asyncio.timeout(10):
-        while any(attachment.state is not State.LIVE for attachment, _ in clients):  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
+    await until(lambda: all(attachment.state is State.LIVE for attachment, _ in clients))
     assert {tuple(data(exchange.body)) for _, exchange in clients} == {(1, 2, 3)}
 
 
@@ -161,9 +160,7 @@ class Crowd:
         """Wait until nobody has anything more to get."""
         await self.drain()
         await self.room.hub.settled()
-        async with asyncio.timeout(10):
-            while any(one.state is not State.LIVE for one, _ in self.clients):  # noqa: ASYNC110 - nobody tells
-                await asyncio.sleep(0)
+        await until(lambda: all(one.state is State.LIVE for one, _ in self.clients))
 
     def seen(self, attachment: Attachment) -> list[int]:
         """Return what a client is to get."""

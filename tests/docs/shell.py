@@ -6,8 +6,11 @@ it listens. Addresses of the documentation become those of the test.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -81,16 +84,22 @@ class Shell:
         return code
 
     def _run(self, script: str, block: Block, given: str) -> str:
-        ended = subprocess.run(
+        started = subprocess.Popen(
             ["bash", "-c", script],
-            input=given,
             cwd=self.folder,
             env={**self.environ, "KEPT": str(self.folder / "kept")},
-            capture_output=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
-            timeout=_LONGEST_S,
-            check=False,
+            start_new_session=True,
         )
-        said = f"{block.place} ended with {ended.returncode}:\n{block.code}\n{ended.stdout}\n{ended.stderr}"
-        assert ended.returncode == 0, said
-        return ended.stdout
+        try:
+            out, err = started.communicate(given, _LONGEST_S)
+            said = f"{block.place} ended with {started.returncode}:\n{block.code}\n{out}\n{err}"
+            assert started.returncode == 0, said
+        except BaseException:
+            with suppress(ProcessLookupError):  # what it had begun would stay
+                os.killpg(started.pid, signal.SIGKILL)
+            raise
+        return out
