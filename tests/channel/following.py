@@ -10,16 +10,15 @@ from typing import TYPE_CHECKING
 from realtime.channel.follower import Follower
 from realtime.channel.window import Window
 from realtime.connect import connect
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Sequence
 
     from redis.asyncio import Redis
 
     from realtime.channel.event import Cursor, Entry
     from realtime.channel.log import Log
-
-_PATIENCE_S = 10.0
 
 
 @dataclass
@@ -57,13 +56,6 @@ class Following:
     def ids(self) -> list[Cursor]:
         """What the window holds, oldest first."""
         return [entry.id for entry in self.window._entries]  # noqa: SLF001 - all of it, markers too
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for a condition."""
-    async with asyncio.timeout(_PATIENCE_S):
-        while not true():  # noqa: ASYNC110 - of code that tells nobody when it comes true
-            await asyncio.sleep(0.005)
 
 
 @asynccontextmanager

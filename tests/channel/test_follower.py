@@ -13,9 +13,10 @@ from realtime.channel.log import Log
 from realtime.connect import connect
 from realtime.errors import LogUnavailable
 from tests.channel.events import draft, other_epoch, publish
-from tests.channel.following import Following, running, until
+from tests.channel.following import Following, running
 from tests.channel.model import NOON_MS, ROOMY
 from tests.support.proxy import proxy
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
