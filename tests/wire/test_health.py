@@ -128,7 +128,7 @@ async def test_a_gateway_that_can_read_no_policy_is_not_ready_and_says_why(tmp_p
     await worker.start()
     try:
         client = worker.quart.test_client()
-        await until(lambda: worker.revisions.unread == 7)
+        await until(lambda: worker.engine.follower.filled and worker.revisions.unread == 7)
         refused = await client.get("/readyz")
         assert refused.status_code == 503
         assert "neither revision 7 of the policy nor any before it" in (await refused.get_json(force=True))["detail"]
