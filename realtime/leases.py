@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import structlog
 
 from realtime.channel.library import Library
+from realtime.channel.together import Together
 from realtime.control import BASE, key
 from realtime.errors import LogUnavailable
 
@@ -57,8 +58,8 @@ class Leases:
         self._released: deque[Lease] = deque(maxlen=_MOST_UNTOLD)
         """What Redis is still to be told of."""
         self._releasing: asyncio.Task[None] | None = None
-        self._asked: deque[tuple[Command, asyncio.Future[list[Any]]]] = deque()
-        self._asking: asyncio.Task[None] | None = None
+        self._together: Together[Command, list[Any]] = Together(self._library.pipe, _fitting)
+        """A crowd that comes back is few calls."""
         self._stopping = asyncio.Event()
 
     def renewal(self) -> Command:
@@ -74,7 +75,7 @@ class Leases:
         token = secrets.token_urlsafe(9)
         take = _call("take", holder, BASE, self._member, stream, token, most, int(replace), ALIVE_MS)
         try:
-            taken, *oldest = await self._ask(take)
+            taken, *oldest = await self._together.ask(take)
         except LogUnavailable:
             return self._take_alone(holder, stream, token, most)
         if not taken:
@@ -82,34 +83,6 @@ class Leases:
         self._held[holder] += 1
         replaces = (oldest[0].decode(), oldest[1].decode()) if oldest else None
         return Lease(holder, stream, token, replaces)
-
-    async def _ask(self, command: Command) -> list[Any]:
-        """Ask Redis, together with all who want to know something meanwhile: a crowd that comes back is few calls."""
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[Any]] = loop.create_future()
-        self._asked.append((command, answer))
-        if self._asking is None:
-            self._asking = loop.create_task(self._ask_together())
-        return await answer
-
-    async def _ask_together(self) -> None:
-        try:
-            while self._asked:
-                batch = [self._asked.popleft() for _ in range(min(len(self._asked), _TOGETHER))]
-                try:
-                    answers = await self._library.pipe([command for command, _ in batch])
-                except BaseException as error:
-                    for _, answer in batch:
-                        if not answer.done():
-                            answer.set_exception(error if isinstance(error, Exception) else asyncio.CancelledError())
-                    if not isinstance(error, LogUnavailable):
-                        raise
-                    continue
-                for (_, answer), told in zip(batch, answers, strict=True):
-                    if not answer.done():
-                        answer.set_result(told)
-        finally:
-            self._asking = None
 
     def _take_alone(self, holder: str, stream: str, token: str, most: int) -> Lease | None:
         if self._held[holder] >= most:
@@ -152,6 +125,10 @@ class Leases:
     async def _tell(self, leases: Sequence[Lease]) -> None:
         commands = [_call("release", one.holder, one.stream, one.token) for one in leases]
         await self._library.pipe(commands, strict=False)  # one that Redis does not know of is released
+
+
+def _fitting(commands: Sequence[Command]) -> int:
+    return min(len(commands), _TOGETHER)
 
 
 def _call(name: str, holder: str, *arguments: object) -> Command:

@@ -1,0 +1,69 @@
+"""Calls that are shared: while one is under way, those that come wait, and then go together.
+
+Nobody waits for company: one that finds nothing under way goes at once. Each gets its own answer; a call that fails has
+failed for all who went with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+Question = TypeVar("Question")
+Answer = TypeVar("Answer")
+
+
+class Together(Generic[Question, Answer]):
+    """What one process asks of one place."""
+
+    def __init__(
+        self,
+        carry: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]],
+        fitting: Callable[[Sequence[Question]], int],
+    ) -> None:
+        """Ask by `carry`, which returns an answer, or what is wrong, for each question, in order.
+
+        `fitting` tells how many of those that wait, from the first on, one call carries; at least one is taken.
+        """
+        self._carry = carry
+        self._fitting = fitting
+        self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
+        self._running: asyncio.Task[None] | None = None
+
+    async def ask(self, question: Question) -> Answer:
+        """Ask, together with whoever else asks meanwhile; raises what the answer is, or the call fails with."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((question, answer))
+        if self._running is None:
+            self._running = loop.create_task(self._run())
+        return await answer
+
+    async def _run(self) -> None:
+        try:
+            while self._waiting:
+                count = max(1, self._fitting([question for question, _ in self._waiting]))
+                taken, self._waiting = self._waiting[:count], self._waiting[count:]
+                await self._call(taken)
+        finally:
+            self._running = None
+
+    async def _call(self, taken: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
+        try:
+            answers = await self._carry([question for question, _ in taken])
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is theirs who went together
+            answers = [error] * len(taken)
+        except BaseException:
+            for _, waiting in taken:
+                waiting.cancel()
+            raise
+        for (_, waiting), answer in zip(taken, answers, strict=True):
+            if waiting.done():  # who asked has stopped waiting
+                continue
+            if isinstance(answer, Exception):
+                waiting.set_exception(answer)
+            else:
+                waiting.set_result(answer)
