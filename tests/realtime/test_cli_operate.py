@@ -354,7 +354,7 @@ def test_doctor_warns_of_a_low_limit_of_files_where_any_number_of_clients_may_co
 
 
 def test_doctor_counts_on_what_the_service_can_raise_its_limit_to(redis_url: str, tmp_path: Path) -> None:
-    found = of_files("-Hn 4096 && ulimit -Sn 256", redis_url, tmp_path, GAPLESS_LIMITS__MAX_CLIENTS="1000")
+    found = of_files("-Sn 256 && ulimit -Hn 4096", redis_url, tmp_path, GAPLESS_LIMITS__MAX_CLIENTS="1000")
     assert (found["state"], found["told"]) == ("ok", "1256 files can be had, 1256 are wanted in each worker")
 
 
