@@ -179,17 +179,10 @@ class Taker:
         """Serve them by the dispatcher; where somebody keeps traces, publishing is ASGI's."""
         self._traces = traces
         self.paths = dispatcher.paths
-        self.answer = dispatcher.known.answer
+        self.client = dispatcher.known.client
+        self.fail = fail
         self._dispatcher = dispatcher
         self._proxies = proxies
-
-    def wait(self, key: bytes, cursor: bytes, exchange: DirectExchange) -> bool:
-        """Serve a request that waits, and is known but for its cursor."""
-        try:
-            return self._dispatcher.known.wait(key, cursor, exchange)
-        except Exception:  # noqa: BLE001 - as for any other request
-            fail(exchange)
-            return True
 
     def publish(self, request: Request, body: bytes, exchange: DirectExchange) -> bool:
         """Serve a request that publishes, unless that is traced."""

@@ -7,117 +7,138 @@ client is to be told (a gap, a move, the end of its token), and whoever is not k
 from __future__ import annotations
 
 import time
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from realtime.channel.event import parse_cursor
-from realtime.channel.reader import BATCH_BYTES, Reader, Start
+from realtime.channel.reader import Reader, Start
+from realtime.crowd import Crowds
+from realtime.delivery.answers import WAIT
 from realtime.delivery.attachment import Attachment
+from realtime.delivery.group import share
 from realtime.offers import EVENTS
-from realtime.plan import EARLY_MS
+from realtime.plan import EARLY_MS, renewed_from
+from realtime.standing import FOR_GOOD
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from realtime.attach import Channel
-    from realtime.channel.event import Control, Cursor, Entry
+    from realtime.channel.event import Control, Cursor
     from realtime.delivery.exchange import Exchange
     from realtime.limits import Limits
     from realtime.metrics import Metrics
     from realtime.plan import Planner
-    from realtime.standing import Known, Standing, Standings
+    from realtime.standing import Known, Standings
     from transports.transport import Answer
+
+_NS: Final = 1_000_000
+
+
+class Parts(NamedTuple):
+    """What all known clients are served by: what `attach` asks, that is the same for one who is known."""
+
+    standings: Standings
+    planner: Planner
+    limits: Limits
+    channel: Channel
+    farewell: Callable[[str], Control | None]
+    """Knows what a session is told that was sent away."""
+    metrics: Metrics
 
 
 class KnownClients:
-    """Serves them, by the bytes of their requests."""
+    """Finds them, by the bytes of their requests."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what `attach` asks of its parts, that is the same for a known client
-        self,
-        standings: Standings,
-        planner: Planner,
-        limits: Limits,
-        channel: Channel,
-        farewell: Callable[[str], Control | None],
-        metrics: Metrics,
-    ) -> None:
-        """Serve those whose standing is known; `farewell` knows what a session is told that was sent away."""
-        self._standings = standings
-        self._planner = planner
-        self._limits = limits
-        self._channel = channel
-        self._farewell = farewell
-        self._metrics = metrics
+    def __init__(self, parts: Parts) -> None:
+        """Serve those whose standing is known."""
+        self._parts = parts
+        follower, _, hub, _, _ = parts.channel
+        self._crowds = Crowds(follower.window, hub, parts.metrics)
 
-    def answer(self, key: bytes, cursor: bytes) -> Answer | None:
-        """Answer a poll at a cursor; `None`: it is none, or not plain, and nothing was done."""
-        known = self._plain(key)
-        if known is None or known.standing.hold_ms:
+    def client(self, key: bytes) -> KnownClient | None:
+        """Return the client that a request is of, whatever its cursor, if it is known."""
+        known = self._parts.standings.get(key)
+        if known is None:
             return None
-        after = _position(cursor)
-        entries = None if after is None else self._read(known.standing, after)
-        if after is None or entries is None:
-            return None
+        if known.client is None:
+            known.client = KnownClient(self._parts, known, self._crowds)
+        return known.client
+
+
+class KnownClient:
+    """One client, for requests of one kind."""
+
+    __slots__ = (
+        "_age",
+        "_counted",
+        "_crowd",
+        "_ends_ns",
+        "_known",
+        "_own",
+        "_parts",
+        "_plain_until_ms",
+        "_session",
+        "_until_ns",
+        "_waits",
+    )
+
+    def __init__(self, parts: Parts, known: Known, crowds: Crowds) -> None:
+        """Serve it as is known of it, for as long as that holds."""
         standing = known.standing
-        next_poll_ms = self._planner.next_poll(standing.served.parameters)
-        if not self._is_back(standing, after, next_poll_ms, 2 * next_poll_ms):
+        self._parts = parts
+        self._known = known
+        self._crowd = crowds.of(standing)
+        self._own = share(standing.seen)[1]
+        self._session = standing.session
+        self._waits = standing.hold_ms > 0
+        self._age = parts.standings.age
+        self._until_ns = standing.until_ms * _NS
+        identity, ticket = standing.credential.identity, standing.credential.ticket
+        ends_ms = (identity.expires_ms or FOR_GOOD) if standing.hold_ms else standing.expires_ms
+        self._ends_ns = ends_ms * _NS
+        self._plain_until_ms = FOR_GOOD
+        if ticket is not None and standing.renews:
+            self._plain_until_ms = renewed_from(ticket, standing.served.parameters.get("hold_ms", 0))
+        self._counted = parts.metrics.answers("GET", f"{EVENTS}/{standing.transport.path}")
+
+    def answer(self, cursor: bytes) -> Answer | None:
+        """Answer at a cursor; `WAIT`: it is to wait first; `None`: it can't be served here, and nothing was done."""
+        channel = self._parts.channel
+        since = self._crowd.since(cursor) if channel.is_current else None
+        if since is None:
             return None
-        window, answers = self._channel.follower.window, self._channel.hub.answers
-        answer = answers.plain(
-            standing.transport, entries, window.position, next_poll_ms=next_poll_ms, gzip=standing.gzip
-        )
-        polled = self._metrics.polled(standing.transport.name, f"{EVENTS}/{standing.transport.path}")
-        polled.answers += 1
-        polled.events += len(entries)
-        polled.written += len(answer.body)
-        return answer
-
-    def wait(self, key: bytes, cursor: bytes, exchange: Exchange) -> bool:
-        """Attach a long-poll at a cursor; `False`: it is none, or not plain, and nothing was done."""
-        known = self._plain(key)
-        if known is None or not known.standing.hold_ms or self._limits.is_full:
-            return False
-        after = _position(cursor)
-        if after is None or not self._channel.follower.window.holds(after):
-            return False
-        standing, plan = known
-        if not self._is_back(standing, after, plan.terms.next_poll_ms, standing.hold_ms + EARLY_MS):
-            return False
-        path = f"{EVENTS}/{standing.transport.path}"
-        exchange.counted = partial(self._metrics.answered, "GET", path)
-        follower, replays, hub, _, _ = self._channel
-        reader = Reader(follower, replays, standing.seen, Start(after))
-        Attachment(hub, reader, standing.transport, exchange, plan).start()
-        return True
-
-    def _plain(self, key: bytes) -> Known | None:
-        """Return who asks, if that is known and this gateway has all that there is."""
-        follower = self._channel.follower
-        if self._channel.hub.is_closed or follower.is_behind or follower.is_in_doubt:
+        plan, standing = self._known.plan, self._known.standing
+        if standing.hold_ms:
+            next_poll_ms, wait_ms = plan.terms.next_poll_ms, standing.hold_ms + EARLY_MS
+        else:
+            next_poll_ms = self._parts.planner.next_poll(standing.served.parameters)
+            wait_ms = 2 * next_poll_ms
+        has_own = not since.is_tail and channel.follower.window.has_after(self._own, since.after)
+        own = self._crowd.read(standing.seen, since.after) if has_own else ()
+        if own is None or not self._is_back(since.after, next_poll_ms, wait_ms):
             return None
-        return self._standings.get(key)
+        if standing.hold_ms and not (own or since.entries):
+            return WAIT
+        return self._crowd.given(own, next_poll_ms) if has_own else self._crowd.answer(since, next_poll_ms)
 
-    def _is_back(self, standing: Standing, after: Cursor, next_poll_ms: int, wait_ms: int) -> bool:
-        """Note that a client came as before, if it need not be told that something ends."""
-        if time.time_ns() // 1_000_000 + wait_ms > standing.expires_ms or self._farewell(standing.session):
+    def _is_back(self, after: Cursor, next_poll_ms: int, wait_ms: int) -> bool:
+        """Note that it came as before, if it need not be told that something ends, and may wait if it is to."""
+        parts, now_ns = self._parts, time.time_ns()
+        if self._age != parts.standings.age or now_ns >= self._until_ns or now_ns + wait_ms * _NS > self._ends_ns:
             return False
-        return self._channel.presence.again(standing.name, after, next_poll_ms)
+        if self._waits and (self._known.plan.min_interval_ms or parts.limits.is_full):
+            return False
+        if self._session and parts.farewell(self._session):
+            return False
+        return parts.channel.presence.again(self._known.standing.name, after, next_poll_ms)
 
-    def _read(self, standing: Standing, after: Cursor) -> Sequence[Entry] | None:
-        """Read what lies after a cursor, if it is all at hand, and one answer holds it."""
-        window = self._channel.follower.window
-        if after == window.position:
-            return ()
-        if not window.holds(after):
-            return None
-        batch = window.read(standing.seen, after, standing.limit)
-        if batch.more or sum(entry.size for entry in batch.entries) > BATCH_BYTES:
-            return None
-        return batch.entries
-
-
-def _position(cursor: bytes) -> Cursor | None:
-    try:
-        return parse_cursor(cursor.decode("ascii"))
-    except ValueError:
-        return None
+    def wait(self, exchange: Exchange) -> None:
+        """Wait at the tail; where it waited last, if it was answered there."""
+        exchange.counted = self._counted
+        standing, plan = self._known.standing, self._known.plan
+        if isinstance(exchange.listener, Attachment):
+            if exchange.listener.again(plan):
+                return
+            exchange.listener.closed()
+        follower, replays, hub, _, _ = self._parts.channel
+        reader = Reader(follower, replays, standing.seen, Start(follower.window.position))
+        Attachment(hub, reader, standing.transport, exchange, plan, plain_until_ms=self._plain_until_ms).start()

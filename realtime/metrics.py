@@ -22,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Literal
 
     Mode = Literal["livesum", "livemin", "livemax"]
@@ -37,6 +37,7 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 _SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _ON_THE_WAY: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+_OK: Final = 200
 _TRIES: Final = 10
 _AGAIN_S: Final = 0.005
 
@@ -224,9 +225,9 @@ class Metrics:
             carried = self._carried[transport] = Carried(*parts, self.delivery.labels(transport))
         return carried
 
-    def attached(self, transport: str, outcome: str) -> None:
-        """Count a request to attach, by what came of it."""
-        self._of(self.attaches, transport, outcome).add()
+    def attached(self, transport: str, outcome: str, times: int = 1) -> None:
+        """Count requests to attach, by what came of them."""
+        self._of(self.attaches, transport, outcome).add(times)
 
     def published_by(self, outcome: str) -> Tally:
         """Return what counts events taken from publishers, by what came of them."""
@@ -239,6 +240,18 @@ class Metrics:
     def answered(self, method: str, route: str | None, status: int) -> None:
         """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
         self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add()
+
+    def answers(self, method: str, route: str) -> Callable[[int], None]:
+        """Return who counts the answers of one endpoint, most of which are 200."""
+        plain = self._of(self.http, method, route, _OK)
+
+        def count(status: int) -> None:
+            if status == _OK:
+                plain.add()
+            else:
+                self.answered(method, route, status)
+
+        return count
 
     def polled(self, transport: str, route: str) -> Polled:
         """Return what counts the polls that are answered at once."""

@@ -23,7 +23,7 @@ from transports.transport import Terms
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from realtime.auth import Credential, Credentials, Identity
+    from realtime.auth import Credential, Credentials, Identity, Ticket
     from realtime.channel.event import Control, Cursor, Interest
     from realtime.channel.follower import Follower
     from realtime.config import Live
@@ -169,7 +169,7 @@ class Planner:
         return _now_ms() - cursor.ms < self._live.settings.history.retention / 2
 
     def _renew(self, credential: Credential, wait_ms: int, served: Served) -> str | None:
-        """Make a new ticket when less than max(half its life, twice the next wait) of the old one is left.
+        """Make a new ticket when that is due.
 
         And for who has moved: a ticket that tells where it was before could not tell when it has to move again.
         """
@@ -178,10 +178,8 @@ class Planner:
             return None
         if served.has_moved:
             ticket = replace(ticket, first=served.first, revision=served.decision.revision)
-        else:
-            left_ms, life_ms = ticket.expires_ms - _now_ms(), ticket.expires_ms - ticket.issued_ms
-            if left_ms >= max(life_ms / 2, 2 * wait_ms):
-                return None
+        elif _now_ms() <= renewed_from(ticket, wait_ms):
+            return None
         new = self._credentials.renew(ticket, max(self._live.settings.auth.ticket_ttl, 2 * wait_ms))
         return new.text if served.has_moved or new.expires_ms > ticket.expires_ms else None
 
@@ -220,6 +218,14 @@ def _expires(credential: Credential) -> int:
     """Return when a credential runs out."""
     ends = (credential.identity.expires_ms, credential.ticket.expires_ms if credential.ticket else None)
     return min([FOR_GOOD, *(end for end in ends if end is not None)])
+
+
+def renewed_from(ticket: Ticket, wait_ms: int) -> int:
+    """Return from when on, in unix milliseconds, an answer carries a new ticket, where the next wait is so long.
+
+    When less than max(half its life, twice the next wait) of the old one is left (PROTOCOL §3).
+    """
+    return ticket.expires_ms - max((ticket.expires_ms - ticket.issued_ms) // 2, 2 * wait_ms)
 
 
 def _expires_in(identity: Identity) -> int:

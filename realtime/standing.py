@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from realtime.auth import Credential
     from realtime.channel.event import Interest
     from realtime.delivery.plan import Plan
+    from realtime.known import KnownClient
     from realtime.serving import Served
     from transports.transport import Transport
 
@@ -51,11 +52,17 @@ class Standing(NamedTuple):
         return self.credential.via == "query" and not self.served.stays_open and not self.is_public
 
 
-class Known(NamedTuple):
+class Known:
     """What is known of a client: its standing, and the plan of its answers while nothing else is to be said."""
 
-    standing: Standing
-    plan: Plan
+    __slots__ = ("client", "plan", "standing")
+
+    def __init__(self, standing: Standing, plan: Plan) -> None:
+        """Know this much."""
+        self.standing = standing
+        self.plan = plan
+        self.client: KnownClient | None = None
+        """Who serves it on the spot, once it has come again."""
 
 
 class Standings:
@@ -64,6 +71,8 @@ class Standings:
     def __init__(self) -> None:
         """Begin with none."""
         self._known: Recent[Known] = Recent()
+        self.age = 0
+        """Goes up whenever everything is forgotten: what was found out in an earlier age holds no longer."""
 
     def get(self, key: bytes) -> Known | None:
         """Return what is known of a request, if it still holds."""
@@ -79,3 +88,4 @@ class Standings:
     def forget(self) -> None:
         """Find everything out again: the policy, the settings or a credential's worth have changed."""
         self._known.clear()
+        self.age += 1

@@ -14,7 +14,7 @@ from realtime.channel.appends import Appends
 from realtime.channel.reader import Replays
 from realtime.dispatch import Dispatcher
 from realtime.history import History
-from realtime.known import KnownClients
+from realtime.known import KnownClients, Parts
 from realtime.limits import Limits
 from realtime.negotiate import Negotiator
 from realtime.openapi.document import Document
@@ -63,7 +63,7 @@ class Pages:
         channel = Channel(follower, Replays(follower), engine.hub, engine.presence, plane.migration)
         transports = plane.offers.transports
         attacher = Attacher(engine.standings, self.credentials, planner, limits, channel)
-        known = KnownClients(engine.standings, planner, limits, channel, plane.moves.farewell, metrics)
+        known = KnownClients(Parts(engine.standings, planner, limits, channel, plane.moves.farewell, metrics))
         publisher = Publisher(Appends(follower.log), settings.history.max_event_bytes, metrics)
         dispatcher = Dispatcher(transports, attacher, known, publisher, self.credentials, self.rates, follower, metrics)
         dispatcher.feed(FEED, Feed(plane.control, self.sessions, transports["sse"], settings).attach)

@@ -142,6 +142,11 @@ class Window:
             return Batch(found, self.position, more=False)
         return Batch(found[:limit], found[limit - 1].id, more=True)
 
+    def has_after(self, keys: Iterable[tuple[str, str]], after: Cursor) -> bool:
+        """Tell whether one of these scopes, each with its channel, has an entry after a cursor."""
+        tracks = self._scopes
+        return any(track.newest.id > after for track in map(tracks.get, keys) if track)
+
     def newest(self, interest: Interest) -> Cursor:
         """Return the id of the last visible entry; `base` when none is held."""
         last = self.base

@@ -20,6 +20,9 @@ _MOST: Final = 256
 _LARGEST: Final = 64 * 1024
 _NOT_MODIFIED: Final = 304
 
+WAIT: Final = Answer(0, ())
+"""No answer: a client's request is to wait for one."""
+
 
 class Answers:
     """The latest ones."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 
     from realtime.delivery.exchange import Listener
-    from transports.transport import Headers
+    from transports.transport import Answer, Headers
 
     Message = MutableMapping[str, Any]
     Receive = Callable[[], Awaitable[Message]]
@@ -75,6 +75,11 @@ class ASGIExchange:
         """Send the last part of the body."""
         self._ended = True
         self._put({"type": "http.response.body", "body": data, "more_body": False})
+
+    def answer(self, answer: Answer) -> None:
+        """Send a whole answer."""
+        self.begin(answer.status, answer.headers)
+        self.end(answer.body)
 
     async def wait(self, receive: Receive) -> None:
         """Wait until the answer is complete or the client has gone; the listener is told, even if we are cancelled."""

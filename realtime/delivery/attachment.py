@@ -5,6 +5,7 @@
     LIVE      at the tail, in the hub's hands; its cursor is the hub's position
     STALLED   the connection takes nothing more; left alone until it drains
     RESTING   heard a moment ago; left alone until its `min_interval` has passed
+    AWAY      answered, and expected back on the same exchange: its place among those at the tail is kept
     ENDED     answered, closed, or gone
 
 An answer that does not stay open (long-poll, polling, SSE-polling) goes the same way: it ends with the first thing it
@@ -15,12 +16,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 import structlog
 
 from realtime.delivery.answers import encode, whole
 from realtime.delivery.controls import control, truncated
+from realtime.delivery.group import ASKED, EVEN, Alike
 from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.delivery.state import MOVES, State
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
@@ -33,7 +36,7 @@ if TYPE_CHECKING:
     from realtime.channel.event import Control, Cursor, Entry
     from realtime.channel.reader import Part, Reader, Truncation
     from realtime.delivery.exchange import Exchange
-    from realtime.delivery.group import Group
+    from realtime.delivery.group import Group, Manner
     from realtime.delivery.hub import Hub
     from realtime.delivery.plan import Plan
     from realtime.errors import GaplessError
@@ -50,7 +53,9 @@ _level = logging.getLogger("gapless.delivery")
 
 
 _WAITING = (State.LIVE, State.RESTING)
+_PLACED = (State.LIVE, State.AWAY)
 _GOING_ON = (State.OPENING, State.READING)
+_OVER = (State.AWAY, State.ENDED)
 
 
 class Attachment:
@@ -67,6 +72,7 @@ class Attachment:
         "_joined_ms",
         "_on_end",
         "_patience_ms",
+        "_plain_until_ms",
         "_rests_ms",
         "_stamp_ms",
         "_task",
@@ -81,8 +87,21 @@ class Attachment:
         "transport",
     )
 
-    def __init__(self, hub: Hub, reader: Reader, transport: Transport, exchange: Exchange, plan: Plan) -> None:
-        """Serve an exchange; nothing is written before `start`."""
+    def __init__(  # noqa: PLR0913 - what is joined here
+        self,
+        hub: Hub,
+        reader: Reader,
+        transport: Transport,
+        exchange: Exchange,
+        plan: Plan,
+        *,
+        plain_until_ms: int = 0,
+    ) -> None:
+        """Serve an exchange; nothing is written before `start`.
+
+        Whoever has it wait `again` after an answer says until when, in unix milliseconds, nothing but events need be in
+        that answer.
+        """
         self.reader = reader
         self.transport = transport
         self.exchange = exchange
@@ -109,6 +128,7 @@ class Attachment:
         self._ends_ms = now + plan.hold_ms
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
         self._task: asyncio.Task[None] | None = None
+        self._plain_until_ms = plain_until_ms
         exchange.listener = self
 
     @property
@@ -118,8 +138,8 @@ class Attachment:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has ended."""
-        return self.state is State.ENDED
+        """Whether it has been answered to the end."""
+        return self.state in _OVER
 
     @property
     def position(self) -> Cursor:
@@ -141,13 +161,20 @@ class Attachment:
 
     def deliver(self, entries: Sequence[Entry], data: bytes, position: Cursor) -> None:
         """Send what came in one tick: `data` is `entries` joined for this transport; `position` lies behind them."""
-        if self.state is State.ENDED:  # within this tick, by what another's delivery brought about
+        if self.is_over:  # within this tick, by what another's delivery brought about
             return
         if not self.stays_open:
             if self._hub.wheel.now_ms() < self._rests_ms:
                 self._rest(self.position)
                 return
             limit = self.plan.limit
+            manner = self.group.manner if self.group else None
+            if isinstance(manner, Alike) and len(entries) <= limit and self.is_plain(time.time_ns() // 1_000_000):
+                answer = manner.answer(self._hub.answers, self.transport, entries, position)
+                self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
+                self._hub.meter.attached(self.transport.name, ACCEPTED)
+                self.be_away(answer, len(entries))
+                return
             position = entries[limit - 1].id if len(entries) > limit else position
             self._answer(entries[:limit], position=position, more=len(entries) > limit)
             return
@@ -166,9 +193,36 @@ class Attachment:
         self._arm()
 
     @property
-    def is_even(self) -> bool:
-        """Whether it is written to as soon as there is something, as long as its connection takes it."""
-        return self.plan.terms.stays_open and not self.plan.min_interval_ms
+    def manner(self) -> Manner:
+        """How those are written to who are written to like this one."""
+        plan = self.plan
+        if plan.terms.stays_open:
+            return ASKED if plan.min_interval_ms else EVEN
+        return Alike(plan.limit, plan.terms.next_poll_ms, plan.gzip) if self._plain_until_ms else ASKED
+
+    def is_plain(self, now_ms: int) -> bool:
+        """Tell whether nothing but events need be in its answer, at a time in unix milliseconds."""
+        return now_ms < self._plain_until_ms
+
+    def be_away(self, answer: Answer, events: int) -> None:
+        """Give an answer that is the same for others too, and keep the place of a client that will wait again."""
+        self._events, self._bytes = events, len(answer.body)
+        if _level.isEnabledFor(logging.DEBUG):
+            self._tell_end("answered")
+        self.state = State.AWAY
+        self._hub.left(self)
+        self.exchange.answer(answer)
+
+    def again(self, plan: Plan) -> bool:
+        """Wait again at the tail, if it is away and was served by the same plan."""
+        if self.state is not State.AWAY or self.plan is not plan:
+            return False
+        self.since_ms = self._stamp_ms = now = self._hub.wheel.now_ms()
+        self._ends_ms = self._expires_ms = now + plan.hold_ms
+        self.state = State.LIVE
+        self._hub.meter.resumed("window")
+        self._hub.back(self, self._ends_ms)
+        return True
 
     def join(self, group: Group) -> None:
         """Be at home in a group: what is written to all its members is not told to each of them."""
@@ -176,12 +230,15 @@ class Attachment:
         self._joined_ms = self._hub.wheel.now_ms()
         self.count(-group.events, -group.size)
 
-    def leave_group(self) -> None:
-        """Take along what was written meanwhile."""
-        if self.group is not None:
-            self.count(self.group.events, self.group.size)
-            self._stamp_ms = self._stamped_ms()
-            self.group = None
+    def leave_group(self) -> Group:
+        """Take along what was written meanwhile; return the group that was left."""
+        group = self.group
+        if group is None:
+            raise RuntimeError("an attachment can't leave a group that it is not in")
+        self.count(group.events, group.size)
+        self._stamp_ms = self._stamped_ms()
+        self.group = None
+        return group
 
     def count(self, events: int, size: int) -> None:
         """Remember, for its end, what it was given."""
@@ -210,16 +267,18 @@ class Attachment:
         """End the answer as the transport ends one: nothing is lost, the client comes back with its cursor."""
         if self.state is State.OPENING:
             self._refuse(Draining("this gateway is going away: try again"))
-        elif self.stays_open and self.state is not State.ENDED:
+        elif self.state is State.AWAY:
+            self._end(reason)
+        elif self.stays_open and not self.is_over:
             self._end(reason)
             self.exchange.end(self.transport.close(self.plan.terms))
-        elif self.state is not State.ENDED:
+        elif not self.is_over:
             self._answer(())
 
     def leave(self, said: Control, at_ms: int) -> None:
         """Tell a client to move; a stream that is still there ends at a moment of the wheel's clock."""
         self.tell(said)
-        if self.state is not State.ENDED:
+        if not self.is_over:
             self._ending = said.event
             self._ends_ms = min(self._ends_ms, at_ms)
             self._arm()
@@ -234,10 +293,10 @@ class Attachment:
         """Tell a client to stop, and end the answer so that it does not come back by itself."""
         if self.state is State.OPENING:
             self._farewell = said
-        elif self.stays_open and self.state is not State.ENDED:
+        elif self.stays_open and not self.is_over:
             self._end(str(said.data.get("code", said.event)))
             self.exchange.end(self.transport.control(said) + self.transport.dismiss(self.plan.terms))
-        elif self.state is not State.ENDED:
+        elif not self.is_over:
             self._answer((), (said,))
 
     def pace(self, heartbeat_ms: int, min_interval_ms: int) -> None:
@@ -252,7 +311,7 @@ class Attachment:
 
     def tell(self, said: Control) -> None:
         """Say something to a client: on a stream at once, or as soon as it has begun; else as the answer."""
-        if self.state is State.ENDED:
+        if self.is_over:
             return
         if self.state is State.OPENING:
             self._unsaid = (*self._unsaid, said)
@@ -266,7 +325,7 @@ class Attachment:
         if self.state is State.RESTING and self._rests_ms <= now_ms:
             self._move(State.READING)
             self._go_on()
-        if self.state is State.ENDED:
+        if self.is_over:
             return
         if self.state is State.OPENING:
             self._give_up(now_ms)
@@ -507,6 +566,7 @@ class Attachment:
             raise RuntimeError(message)
         if self.state is State.LIVE:
             self.reader.cursor = self._hub.position_of(self)
+        if self.state in _PLACED:
             self._hub.release(self)
         self.state = state
         if state is State.LIVE:
@@ -533,8 +593,9 @@ class Attachment:
         self._arm()
 
     def _end(self, reason: str) -> None:
+        was_told = self.state is State.AWAY
         self._move(State.ENDED)
-        if _level.isEnabledFor(logging.DEBUG):
+        if not was_told and _level.isEnabledFor(logging.DEBUG):
             self._tell_end(reason)
         self._hub.ended(self)
         if self.exchange.listener is self:  # what refers to each other would wait for the garbage collector

@@ -12,10 +12,11 @@ pipelined behind it, and tells it that the server shuts down.
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from realtime.delivery.answers import WAIT
 from realtime.delivery.head import Heads
 from realtime.delivery.heading import Framing, Heading
 
@@ -32,6 +33,24 @@ if TYPE_CHECKING:
 _NO_FILE: Final = -1
 
 
+class Client(Protocol):
+    """Who is known by all but the cursor of a request."""
+
+    def answer(self, cursor: bytes) -> Answer | None:
+        """Answer at once; `WAIT`: it has to wait; `None`: that can't be done here, and nothing was."""
+
+    def wait(self, exchange: DirectExchange) -> None:
+        """Wait on an exchange, as `answer` wanted it."""
+
+
+class Asked(NamedTuple):
+    """What a connection was asked last, around the cursor, and by whom: it is usually asked the same again."""
+
+    before: bytes
+    behind: bytes
+    client: Client
+
+
 class Taker(Protocol):
     """Who takes plain requests."""
 
@@ -39,15 +58,15 @@ class Taker(Protocol):
     def paths(self) -> Mapping[str, object]:
         """The hot endpoints that are got, by their paths."""
 
-    def answer(self, key: bytes, cursor: bytes) -> Answer | None:
-        """Answer a request that is known but for its cursor; `None`: that can't be done at once, and nothing was."""
-
-    def wait(self, key: bytes, cursor: bytes, exchange: DirectExchange) -> bool:
-        """Serve one that is known but for its cursor, and waits; `False`: that can't be done so, and nothing was."""
+    def client(self, key: bytes) -> Client | None:
+        """Return who sends requests of one kind, if that is known."""
 
     @property
     def publishing(self) -> bytes:
         """How a request that publishes begins."""
+
+    def fail(self, exchange: DirectExchange) -> None:
+        """Answer a request that something of ours went wrong with, from within an exception's handler."""
 
     def publish(self, request: Request, body: bytes, exchange: DirectExchange) -> bool:
         """Serve a request that publishes; `False`: it is not plain enough, and nothing was done."""
@@ -116,6 +135,15 @@ class DirectExchange:
         self._head, self._chunked, keep_alive = self._lane.lines(status, headers)
         self.keep_alive &= keep_alive
 
+    def answer(self, answer: Answer) -> None:
+        """Send a whole answer; its bytes are made once for all who are given the same."""
+        if self.counted is not None:
+            self.counted(answer.status)
+        self.response_complete = True
+        if not self.disconnected:
+            self._lane.send(self._lane.whole(answer))
+            self._lane.answered(self)
+
     def write(self, data: bytes) -> None:
         """Send a part of the body."""
         if self.disconnected:
@@ -153,6 +181,7 @@ class Lane(HttpToolsProtocol):
     """Whether the parser has begun a request that it has not read to its end."""
     _heard_s = 0.0
     """When a request was last answered here, by the loop's clock."""
+    _asked: Asked | None = None
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
     _file = _NO_FILE
@@ -192,28 +221,60 @@ class Lane(HttpToolsProtocol):
         cycle: Any = self.cycle
         if self._is_within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
             return False  # who doesn't read its answers, or pipelines, waits its turn
-        if data.startswith(self.taker.publishing):
+        asked = self._asked
+        if asked is not None and data.startswith(asked.before) and data.endswith(asked.behind):
+            if self._serves(asked.client, data[len(asked.before) : len(data) - len(asked.behind)]):
+                return True
+        elif data.startswith(self.taker.publishing):
             return self._publishes(data)
         head = self.heads.split(data)
-        if head is None:
+        return head is not None and (self._knows(head) or self._hands_on(head))
+
+    def _knows(self, head: Head) -> bool:
+        """Serve who is known, and expect the same again."""
+        client = self.taker.client(head.key) if head.cursor else None
+        if client is None:
             return False
-        answer = self.taker.answer(head.key, head.cursor)
+        self._asked = Asked(head.before, head.behind, client)
+        return self._serves(client, head.cursor)
+
+    def _serves(self, client: Client, cursor: bytes) -> bool:
+        answer = client.answer(cursor)
         if answer is None:
-            return self._hands_on(head)
-        self.send(self.lines(answer.status, answer.headers).data + answer.body)
-        self._idle()
+            return False
+        if answer is WAIT:
+            self._waits(client)
+        else:
+            self.send(self.whole(answer))
+            self._idle()
         return True
+
+    def _waits(self, client: Client) -> None:
+        """Have a client wait; where it waited last, if nothing else was asked meanwhile."""
+        cycle: Any = self.cycle
+        exchange = self._exchange
+        if exchange is None or exchange is not cycle:
+            exchange = self._exchanged()
+        exchange.response_complete = False
+        try:
+            client.wait(exchange)
+        except Exception:  # noqa: BLE001 - as for any other request
+            self.taker.fail(exchange)
+
+    def whole(self, answer: Answer) -> bytes:
+        """Write a whole answer."""
+        return self.heading.whole(self.server_state.default_headers, answer)
 
     def lines(self, status: int, headers: Headers) -> HeadLines:
         """Write the head of an answer."""
         return self.heading.lines(self.server_state.default_headers, status, headers)
 
     def _hands_on(self, head: Head) -> bool:
-        cycle, exchange = self.cycle, self._exchanged()
-        if self.taker.wait(head.key, head.cursor, exchange):
-            return True
         request = self.heads.read(head, self.scheme or "http", self._peer())
-        if request is not None and request.path in self.taker.paths and self.taker.take(request, exchange):
+        if request is None or request.path not in self.taker.paths:
+            return False
+        cycle, exchange = self.cycle, self._exchanged()
+        if self.taker.take(request, exchange):
             return True
         self.cycle, self._exchange = cycle, None
         return False
@@ -232,7 +293,9 @@ class Lane(HttpToolsProtocol):
         return self.client[0] if self.client else ""
 
     def _exchanged(self) -> DirectExchange:
-        """Make an exchange: a cycle, in all that uvicorn asks of one."""
+        """Make an exchange: a cycle, in all that uvicorn asks of one. Who has a place on the last one loses it."""
+        if self._exchange is not None and self._exchange.listener is not None:
+            self._exchange.listener.closed()
         self.cycle = self._exchange = exchange = DirectExchange(self)  # type: ignore[assignment]
         return exchange
 
@@ -280,7 +343,7 @@ class Lane(HttpToolsProtocol):
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
         exchange = self._exchange
-        if exchange is not None and not exchange.response_complete:
+        if exchange is not None:
             exchange.disconnected = True
             if exchange.listener is not None:
                 exchange.listener.closed()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from transports.transport import Headers
+    from transports.transport import Answer, Headers
 
 
 class Listener(Protocol):
@@ -47,6 +47,9 @@ class Exchange(Protocol):
 
     def end(self, data: bytes = b"") -> None:
         """Send the last part of the body, which may be empty."""
+
+    def answer(self, answer: Answer) -> None:
+        """Send a whole answer, which says how long it is."""
 
     def abort(self) -> None:
         """Drop the connection with what it has not taken, as far as the server lets us."""

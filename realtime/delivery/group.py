@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.channel.event import BROADCAST, Interest
 from realtime.delivery.answers import encode
@@ -13,23 +13,48 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.channel.event import Cursor, Entry
+    from realtime.delivery.answers import Answers
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.exchange import Exchange
-    from transports.transport import Transport
+    from transports.transport import Answer, Transport
 
 _COMMON = frozenset({BROADCAST})
+
+ASKED: Final = "asked"
+"""Each attachment is asked what to write, and when."""
+EVEN: Final = "even"
+"""All are written to as soon as there is something, as long as their connection takes it."""
+
+
+class Alike(NamedTuple):
+    """All are answered as soon as there is something, with one answer, and will wait again."""
+
+    limit: int
+    """Events of one answer, at most."""
+    next_poll_ms: int
+    gzip: bool
+
+    def answer(self, answers: Answers, transport: Transport, entries: Sequence[Entry], position: Cursor) -> Answer:
+        """Return the answer that holds these entries and no more than that."""
+        return answers.plain(transport, entries, position, next_poll_ms=self.next_poll_ms, gzip=self.gzip)
+
+
+Manner = str | Alike
+"""How those in a group are written to: `ASKED`, `EVEN` or `Alike`."""
 
 
 class Group:
     """Attachments that share a transport, and what all of them see."""
 
-    __slots__ = ("common", "events", "is_even", "members", "size", "stamp_ms", "transport")
+    __slots__ = ("common", "events", "manner", "members", "places", "size", "stamp_ms", "transport")
 
-    def __init__(self, transport: Transport, common: Interest, *, is_even: bool) -> None:
-        """Begin without members; those of an even group are written to at once, each as soon as there is something."""
+    def __init__(self, transport: Transport, common: Interest, manner: Manner) -> None:
+        """Begin without members, written to in a manner."""
         self.transport = transport
         self.common = common
-        self.is_even = is_even
+        self.manner = manner
+        self.places = 0
+        """How many are at home here: the members, and those who are away."""
         self.members: dict[Attachment, Exchange] = {}
         self.stamp_ms = 0
         """When all members were last written to at once, by the wheel's clock."""

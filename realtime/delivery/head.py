@@ -36,15 +36,21 @@ _KEPT_ALIVE: Final = "keep-alive"
 
 
 class Head(NamedTuple):
-    """A head in two parts: `key` is all but the cursor, which is empty where there is none.
+    """A head in three parts: what comes before the cursor, the cursor, and what comes behind it.
 
-    A key says whether a cursor was cut out, so that it stands for one kind of request.
+    Where there is no cursor, everything comes before.
     """
 
-    key: bytes
+    before: bytes
+    behind: bytes
     cursor: bytes
     target: bytes
     fields: bytes
+
+    @property
+    def key(self) -> bytes:
+        """All but the cursor: equal for all requests of one kind, for it says whether one was cut out."""
+        return self.before + self.behind
 
 
 class Heads:
@@ -64,11 +70,11 @@ class Heads:
         target = data[4 : end - 9]
         at = target.find(_CURSOR)
         if at < 1 or target[at - 1] not in b"?&":
-            return Head(data, b"", target, data[end + 2 : -2])
+            return Head(data, b"", b"", target, data[end + 2 : -2])
         behind = target.find(b"&", at)
         behind = len(target) if behind < 0 else behind
         cut = at + len(_CURSOR)
-        return Head(data[: cut + 4] + data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
+        return Head(data[: cut + 4], data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
 
     def posted(self, data: bytes, scheme: str, peer: str) -> tuple[Request, bytes] | None:
         """Take a read for the whole of one request with a body, whose length it says; `None`: it is not plain."""
@@ -91,8 +97,9 @@ class Heads:
         if headers is None or _LENGTH in headers:
             return None
         raw_path, _, query = head.target.partition(b"?")
-        is_known_by = query.count(_CURSOR) < _TWICE and _CONDITIONAL.isdisjoint(headers) and len(head.key) <= _MOST_KEPT
-        key = head.key if is_known_by else b""
+        key = head.key
+        if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or not _CONDITIONAL.isdisjoint(headers):
+            key = b""
         return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
 
     def _headers(self, fields: bytes) -> Mapping[str, str] | None:

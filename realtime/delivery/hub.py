@@ -16,6 +16,7 @@ from realtime.channel.event import ORIGIN, Cursor
 from realtime.delivery.answers import Answers
 from realtime.delivery.group import Group, share
 from realtime.delivery.meter import Meter
+from realtime.delivery.state import State
 from realtime.delivery.sweep import Sweep
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from realtime.channel.event import Entry, Interest
     from realtime.delivery.attachment import Attachment
+    from realtime.delivery.group import Manner
     from realtime.delivery.sweep import Own
     from realtime.delivery.wheel import Wheel
 
@@ -41,7 +43,7 @@ class Hub:
         self.position: Cursor = ORIGIN
         """Up to where everyone at the tail has been served, but for those whom a sweep has left to serve."""
         self.attachments: set[Attachment] = set()
-        self._groups: dict[tuple[str, Interest, bool], Group] = {}
+        self._groups: dict[tuple[str, Interest, Manner], Group] = {}
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
         self._sweep: Sweep | None = None
@@ -58,7 +60,8 @@ class Hub:
         while self._sweep is not None:
             self._advance()
         now_ms = self.wheel.now_ms()
-        self._sweep = Sweep(entries, self.position, self._groups.values(), self._own(entries), self.meter, now_ms)
+        own, groups = self._own(entries), self._groups.values()
+        self._sweep = Sweep(entries, self.position, groups, own, self.answers, self.meter, now_ms)
         self._slices = self._sweep.slices()
         self._seconds = 0.0
         self.position = entries[-1].id
@@ -105,7 +108,7 @@ class Hub:
         found: dict[Group | None, Own] = {}
         for entry in entries:
             for attachment in self._scopes.get((entry.channel, entry.scope), ()):
-                if attachment.reader.interest.passes(entry):
+                if attachment.state is State.LIVE and attachment.reader.interest.passes(entry):
                     found.setdefault(attachment.group, {}).setdefault(attachment, []).append(entry)
         return found
 
@@ -119,11 +122,12 @@ class Hub:
     def adopt(self, attachment: Attachment) -> None:
         """Take over an attachment that is at the tail."""
         common, own = share(attachment.reader.interest)
-        key = (attachment.transport.name, common, attachment.is_even)
+        key = (attachment.transport.name, common, attachment.manner)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(attachment.transport, common, is_even=attachment.is_even)
+            group = self._groups[key] = Group(attachment.transport, common, attachment.manner)
         group.members[attachment] = attachment.exchange
+        group.places += 1
         attachment.join(group)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
@@ -146,20 +150,36 @@ class Hub:
 
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
-        common, own = share(attachment.reader.interest)
-        key = (attachment.transport.name, common, attachment.is_even)
-        group = self._groups[key]
-        del group.members[attachment]
-        attachment.leave_group()
+        group = attachment.leave_group()
+        group.members.pop(attachment, None)
+        group.places -= 1
         if self._sweep is not None:
             self._sweep.withdraw(attachment, group)
-        if not group.members:
-            del self._groups[key]
+        if not group.places:
+            del self._groups[group.transport.name, group.common, group.manner]
+        _, own = share(attachment.reader.interest)
         for scope in own:
             held = self._scopes[scope]
             held.discard(attachment)
             if not held:
                 del self._scopes[scope]
+
+    def left(self, attachment: Attachment) -> None:
+        """Keep the place of one that was answered, and is expected back."""
+        if attachment.group is not None:
+            attachment.group.members.pop(attachment, None)
+        self.attachments.discard(attachment)
+        if self._sweep is not None:
+            self._sweep.left.discard(attachment)
+
+    def back(self, attachment: Attachment, until_ms: int) -> None:
+        """Have one wait again in its place, until a moment of the wheel's clock."""
+        if attachment.group is not None:
+            attachment.group.members[attachment] = attachment.exchange
+        self.attachments.add(attachment)
+        if not self.wheel.holds(attachment):
+            self.wheel.arm(attachment, until_ms)
+        self.waits(attachment)
 
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""

@@ -14,14 +14,16 @@ class State(IntEnum):
     LIVE = auto()
     STALLED = auto()
     RESTING = auto()
+    AWAY = auto()
     ENDED = auto()
 
 
 MOVES: Final = {
     State.OPENING: frozenset({State.READING, State.LIVE, State.RESTING, State.ENDED}),
     State.READING: frozenset({State.LIVE, State.STALLED, State.RESTING, State.ENDED}),
-    State.LIVE: frozenset({State.READING, State.STALLED, State.RESTING, State.ENDED}),
+    State.LIVE: frozenset({State.READING, State.STALLED, State.RESTING, State.AWAY, State.ENDED}),
     State.STALLED: frozenset({State.READING, State.ENDED}),
     State.RESTING: frozenset({State.READING, State.ENDED}),
+    State.AWAY: frozenset({State.LIVE, State.ENDED}),
     State.ENDED: frozenset[State](),
 }

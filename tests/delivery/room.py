@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from realtime.channel.event import Filter
     from realtime.delivery.exchange import Listener
-    from transports.transport import Headers, Transport
+    from transports.transport import Answer, Headers, Transport
 
 MS = 1_795_317_600_000
 BEGIN = Cursor(MS, 0)
@@ -67,8 +67,16 @@ class MemoryExchange:
         self.write(data)
         self.ended = True
 
+    def answer(self, answer: Answer) -> None:
+        self.begin(answer.status, answer.headers)
+        self.end(answer.body)
+
     def abort(self) -> None:
         self.aborted = True
+
+    def renew(self) -> None:
+        """Begin another answer, on the same connection."""
+        self.status, self.headers, self.writes, self.ended = 0, {}, [], False
 
     def drain(self) -> None:
         """Be writable again."""
@@ -161,12 +169,13 @@ class Room:
         wanted: Filter | None = None,
         exchange: MemoryExchange | None = None,
         channel: str = "main",
+        plain_until_ms: int = 0,
     ) -> tuple[Attachment, MemoryExchange]:
         """Attach a client that holds these scopes and patterns (default: broadcast) and start it."""
         exchange = exchange or MemoryExchange()
         start = Start() if after is None else Start(after, requested=str(after))
         reader = Reader(self.follower, self._replays, interest(channel, held or ("broadcast",), wanted), start)
-        attachment = Attachment(self.hub, reader, transport, exchange, plan)
+        attachment = Attachment(self.hub, reader, transport, exchange, plan, plain_until_ms=plain_until_ms)
         attachment.start()
         return attachment, exchange
 

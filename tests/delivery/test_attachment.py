@@ -12,6 +12,7 @@ from realtime.channel.event import Cursor
 from realtime.delivery.attachment import Attachment
 from realtime.delivery.controls import control
 from realtime.delivery.state import State
+from realtime.standing import FOR_GOOD
 from tests.delivery.lines import Lines, data, lines, said
 from tests.delivery.room import AT_ONCE, BEGIN, MS, STREAM, WAITING, HandWheel, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until
@@ -69,6 +70,13 @@ def resting(room: Room) -> Case:
     return room.attach(Lines(), plan=STREAM._replace(min_interval_ms=5000))
 
 
+def away(room: Room) -> Case:
+    """The client was answered, and will wait again."""
+    case = room.attach(long_poll, plan=WAITING, plain_until_ms=FOR_GOOD)
+    room.publish(*entries(1))
+    return case
+
+
 def ended(room: Room) -> Case:
     """The client went away."""
     case = live(room)
@@ -82,9 +90,11 @@ STATES: dict[State, Callable[[Room], Case]] = {
     State.LIVE: live,
     State.STALLED: stalled,
     State.RESTING: resting,
+    State.AWAY: away,
     State.ENDED: ended,
 }
 
+OVER = {State.AWAY, State.ENDED}
 LATER = Cursor(MS + 30, 30)
 ILLEGAL = None
 
@@ -105,6 +115,11 @@ def restart(attachment: Attachment, _: MemoryExchange) -> None:
 
 def drain(_: Attachment, exchange: MemoryExchange) -> None:
     exchange.drain()
+
+
+def again(attachment: Attachment, exchange: MemoryExchange) -> None:
+    if attachment.again(attachment.plan):
+        exchange.renew()
 
 
 def hang_up(_: Attachment, exchange: MemoryExchange) -> None:
@@ -129,6 +144,7 @@ TABLE: dict[Callable[[Attachment, MemoryExchange], None], dict[State, State | No
         State.LIVE: State.STALLED,
         State.STALLED: ILLEGAL,
         State.RESTING: ILLEGAL,
+        State.AWAY: State.AWAY,
         State.ENDED: State.ENDED,
     },
     restart: {
@@ -136,6 +152,7 @@ TABLE: dict[Callable[[Attachment, MemoryExchange], None], dict[State, State | No
         State.LIVE: State.READING,
         State.STALLED: State.READING,
         State.RESTING: State.READING,
+        State.AWAY: ILLEGAL,
         State.ENDED: ILLEGAL,
     },
     drain: {
@@ -144,12 +161,14 @@ TABLE: dict[Callable[[Attachment, MemoryExchange], None], dict[State, State | No
         State.LIVE: State.LIVE,
         State.STALLED: State.LIVE,
         State.RESTING: State.RESTING,
+        State.AWAY: State.AWAY,
         State.ENDED: State.ENDED,
     },
+    again: {state: State.LIVE if state is State.AWAY else state for state in State},
     hang_up: dict.fromkeys(State, State.ENDED),
     close: dict.fromkeys(State, State.ENDED),
     tell: {state: state for state in State},
-    outlive: {state: State.OPENING if state is State.OPENING else State.ENDED for state in State},
+    outlive: {state: state if state in {State.OPENING, State.AWAY} else State.ENDED for state in State},
 }
 MOVES = [(state, happens, then) for happens, row in TABLE.items() for state, then in row.items()]
 
@@ -158,7 +177,7 @@ MOVES = [(state, happens, then) for happens, row in TABLE.items() for state, the
 async def test_each_state_is_reached(room: Room, state: State) -> None:
     attachment, _ = STATES[state](room)
     assert attachment.state is state
-    assert (attachment in room.hub.attachments) is (state is not State.ENDED)
+    assert (attachment in room.hub.attachments) is (state not in OVER)
 
 
 @pytest.mark.parametrize(
@@ -174,7 +193,7 @@ async def test_the_table_of_states(
         return
     happens(attachment, exchange)
     assert attachment.state is then
-    assert (attachment in room.hub.attachments) is (then is not State.ENDED)
+    assert (attachment in room.hub.attachments) is (then not in OVER)
 
 
 async def test_what_has_ended_writes_no_more(room: Room) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from realtime.delivery.answers import WAIT
 from realtime.delivery.head import Heads
 from tests.support.waiting import until
 from tests.wire.support import LONG_POLL, POLL, check_problem, unique
@@ -50,7 +51,8 @@ class Poller:
         ]
         head = Heads().split(("\r\n".join(lines) + "\r\n\r\n").encode())
         assert head is not None
-        return self.served.worker.taker.answer(head.key, head.cursor) is not None
+        client = self.served.worker.taker.client(head.key)
+        return client is not None and client.answer(head.cursor) not in {None, WAIT}
 
 
 async def poller(served: Gateway, sub: str = "") -> Poller:
