@@ -74,6 +74,7 @@ class KnownClient:
         "_ends_ns",
         "_known",
         "_own",
+        "_pace",
         "_parts",
         "_plain_until_ms",
         "_session",
@@ -87,6 +88,7 @@ class KnownClient:
         self._parts = parts
         self._known = known
         self._crowd = crowds.of(standing)
+        self._pace = parts.planner.pace(standing.served.parameters)
         self._own = share(standing.seen)[1]
         self._session = standing.session
         self._waits = standing.hold_ms > 0
@@ -110,7 +112,7 @@ class KnownClient:
         if standing.hold_ms:
             next_poll_ms, wait_ms = plan.terms.next_poll_ms, standing.hold_ms + EARLY_MS
         else:
-            next_poll_ms = self._parts.planner.next_poll(standing.served.parameters)
+            next_poll_ms = self._pace.draw()
             wait_ms = 2 * next_poll_ms
         has_own = not since.is_tail and channel.follower.window.has_after(self._own, since.after)
         own = self._crowd.read(standing.seen, since.after) if has_own else ()

@@ -8,6 +8,7 @@ has time again. It takes seconds of being busy, and no single hiccup does it.
 from __future__ import annotations
 
 import time
+from random import random
 from typing import TYPE_CHECKING, Final
 
 from realtime.delivery.wheel import RESOLUTION_MS
@@ -25,6 +26,9 @@ FULL: Final = 0.85
 LATE_S: Final = 1.0
 """How late the event loop is when it counts as that too: on a machine where others take the time."""
 
+_NEAREST: Final = 0.9
+_STEPS: Final = 32
+_STEP: Final = 0.2 / (_STEPS - 1)
 _WEIGHT: Final = 0.3
 _HARDEST: Final = 1.5
 _CALM: Final = 0.8
@@ -56,6 +60,26 @@ class Stretch:
             self.factor = max(self.factor * _DOWN, 1.0)
 
 
+class Pace:
+    """When those who poll at one interval are to come again."""
+
+    __slots__ = ("_interval_ms", "_stretch")
+
+    def __init__(self, interval_ms: int, stretch: Stretch) -> None:
+        """Have them apart by an interval, and further while there is no time."""
+        self._interval_ms = interval_ms
+        self._stretch = stretch
+
+    @property
+    def mean_ms(self) -> float:
+        """How far apart they come just now, on average."""
+        return self._interval_ms * self._stretch.factor
+
+    def draw(self) -> int:
+        """Draw from 0.9 to 1.1 of it, in ms, in steps: answers that are equal but for this are made once."""
+        return int(self._interval_ms * self._stretch.factor * (_NEAREST + int(random() * _STEPS) * _STEP))
+
+
 class Load:
     """Measures this process once a second, on the wheel: what the wheel is late by is what everything else is."""
 
@@ -76,9 +100,9 @@ class Load:
         """How many times the policy's interval polls are apart just now."""
         return self.stretch.factor
 
-    def stretched(self, interval_ms: int) -> int:
-        """Return how far polls are to be apart, where the policy has them apart by so much."""
-        return int(interval_ms * self.stretch.factor)
+    def pace(self, interval_ms: int) -> Pace:
+        """Return how far apart polls are to come, where the policy has them apart by so much."""
+        return Pace(interval_ms, self.stretch)
 
     def begin(self) -> None:
         """Begin to measure, until the wheel is stopped."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from realtime.channel.event import Control, Cursor, Interest
     from realtime.channel.follower import Follower
     from realtime.config import Live
-    from realtime.load import Load
+    from realtime.load import Load, Pace
     from realtime.request import Request
     from realtime.serving import Served, Serving
     from transports.transport import Transport
@@ -39,8 +39,6 @@ EARLY_MS = 60_000
 """Who is told that a credential runs out is told so long before it, at most."""
 _NOTHING: tuple[Control, ...] = ()
 _FROM_NOW = Start()
-_STEPS = 32
-_STEP = 0.2 / (_STEPS - 1)
 _MUCH_LATER = 5
 """Who is sent away because the service can't serve comes back this many times later than after a lost stream."""
 
@@ -130,8 +128,14 @@ class Planner:
 
     def next_poll(self, parameters: Mapping[str, int], *, public: bool = False) -> int:
         """Return when who polls is to come again, in ms: the same for all who share an answer."""
-        interval_ms = parameters.get("interval_ms", self._live.settings.polling.interval)
-        return interval_ms if public else int(self._load.stretched(interval_ms) * _step())
+        return self._interval(parameters) if public else self.pace(parameters).draw()
+
+    def pace(self, parameters: Mapping[str, int]) -> Pace:
+        """Return how far apart who polls is to come."""
+        return self._load.pace(self._interval(parameters))
+
+    def _interval(self, parameters: Mapping[str, int]) -> int:
+        return parameters.get("interval_ms", self._live.settings.polling.interval)
 
     def refusal(self, transport: Transport, request: Request) -> Terms | None:
         """Settle how to refuse a client that can't read problems: it comes back where it is.
@@ -244,11 +248,6 @@ def _notices(identity: Identity, wait_ms: int) -> tuple[Control, ...]:
 
 def _jittered(ms: int, part: float) -> int:
     return int(ms * random.uniform(1 - part, 1 + part))
-
-
-def _step() -> float:
-    """Draw from 0.9 to 1.1 in steps: answers that are equal but for this are made once."""
-    return 0.9 + int(random.random() * _STEPS) * _STEP
 
 
 def _now_ms() -> int:

@@ -245,7 +245,7 @@ class Lane(HttpToolsProtocol):
         if answer is WAIT:
             self._waits(client)
         else:
-            self.send(self.whole(answer))
+            self.send(self.heading.whole(self.server_state.default_headers, answer))
             self._idle()
         return True
 
