@@ -41,11 +41,6 @@ class Channel(NamedTuple):
     presence: Presence
     migration: Migration
 
-    @property
-    def is_current(self) -> bool:
-        """Whether clients are served here, and all that is known to have happened has been followed."""
-        return not self.hub.is_closed and self.follower.is_current
-
 
 class Attacher:
     """Makes attachments out of requests."""

@@ -54,7 +54,7 @@ class Connections:
         return found
 
     def _all(self) -> Iterator[dict[str, Any]]:
-        attachments, now_ms = list(self._hub.attachments), self._hub.wheel.now_ms()
+        attachments, now_ms = self._hub.attachments, self._hub.wheel.now_ms()
         for attachment in attachments:
             yield self._attached(attachment, now_ms)
         for visit in self._presence.visits(attachments):
@@ -105,8 +105,9 @@ class Connections:
         """
         said = control("connection.closed", code=BY_ADMIN)
         self._dismissed.put(session, verified=True)
-        visits = [one for one in self._presence.visits(self._hub.attachments) if one.plan.session == session]
-        found = [one for one in self._hub.attachments if one.plan.session == session]
+        attachments = self._hub.attachments
+        visits = [one for one in self._presence.visits(attachments) if one.plan.session == session]
+        found = [one for one in attachments if one.plan.session == session]
         for attachment in found:
             attachment.dismiss(said)
         return len(found) + len(visits)
@@ -119,6 +120,6 @@ class Connections:
 def end_revoked(hub: Hub, revocations: Revocations) -> None:
     """End what revoked subjects and tokens have open."""
     said = control("connection.closed", code=REVOKED)
-    for attachment in list(hub.attachments):
+    for attachment in hub.attachments:
         if revocations.refuses(attachment.plan.context.sub, attachment.plan.jti):
             attachment.dismiss(said)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.channel.event import Cursor, Entry, Interest
-    from realtime.channel.window import Window
+    from realtime.channel.follower import Follower
     from realtime.delivery.hub import Hub
     from realtime.metrics import Metrics
     from realtime.standing import Standing
@@ -48,6 +48,7 @@ class Crowd:
     __slots__ = (
         "_base",
         "_common",
+        "_follower",
         "_found",
         "_gzip",
         "_hub",
@@ -58,20 +59,26 @@ class Crowd:
         "_window",
     )
 
-    def __init__(self, standing: Standing, window: Window, hub: Hub, metrics: Metrics) -> None:
+    def __init__(self, standing: Standing, follower: Follower, hub: Hub, metrics: Metrics) -> None:
         """Begin the crowd of a standing; it reads in the window."""
         self._transport = standing.transport
         self._common, _ = share(standing.seen)
         self._polled = metrics.polled(standing.transport.name, f"{EVENTS}/{standing.transport.path}")
         self._limit = standing.limit
         self._gzip = standing.gzip
-        self._window = window
+        self._follower = follower
+        self._window = window = follower.window
         self._hub = hub
         self._found: dict[bytes, Since] = {}
         self._position = self._base = window.position
 
     def since(self, cursor: bytes) -> Since | None:
-        """Return what is after a cursor; `None`: it is none, not in the window, or more than one answer holds."""
+        """Return what is after a cursor; `None`: it is none, not in the window, or more than one answer holds.
+
+        Nor where clients are not served just now, or something has happened that was not followed yet.
+        """
+        if self._hub.is_closed or not self._follower.is_current:
+            return None
         window = self._window
         if window.position is not self._position or window.base is not self._base:
             self._position, self._base = window.position, window.base
@@ -82,7 +89,7 @@ class Crowd:
         after = _position(cursor)
         if after is None or not self._window.holds(after):
             return None
-        entries = self.read(self._common, after)
+        entries = self._read(self._common, after)
         if entries is None:
             return None
         if len(self._found) >= _MOST_CURSORS:
@@ -90,8 +97,14 @@ class Crowd:
         since = self._found[cursor] = Since(after, entries, is_tail=after == self._position)
         return since
 
-    def read(self, seen: Interest, after: Cursor) -> Sequence[Entry] | None:
-        """Read what lies after a cursor that the window holds, if one answer holds it."""
+    def own(self, scopes: Sequence[tuple[str, str]], seen: Interest, after: Cursor) -> Sequence[Entry] | None:
+        """Read all that one sees after a cursor, where it sees something by its own scopes; else nothing.
+
+        `None`: that is more than one answer holds.
+        """
+        return self._read(seen, after) if self._window.has_after(scopes, after) else ()
+
+    def _read(self, seen: Interest, after: Cursor) -> Sequence[Entry] | None:
         batch = self._window.read(seen, after, self._limit)
         if batch.more or sum(entry.size for entry in batch.entries) > BATCH_BYTES:
             return None
@@ -127,9 +140,9 @@ class Crowd:
 class Crowds:
     """The crowds of one worker."""
 
-    def __init__(self, window: Window, hub: Hub, metrics: Metrics) -> None:
+    def __init__(self, follower: Follower, hub: Hub, metrics: Metrics) -> None:
         """Begin with none."""
-        self._parts = (window, hub, metrics)
+        self._parts = (follower, hub, metrics)
         self._crowds: dict[tuple[object, ...], Crowd] = {}
 
     def of(self, standing: Standing) -> Crowd:

@@ -37,7 +37,7 @@ class Drain:
         self.begin()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._live.settings.server.drain / 1000
-        while self._hub.attachments and loop.time() < deadline:  # noqa: ASYNC110 - no attachment pays for telling us
+        while self._hub.size and loop.time() < deadline:  # noqa: ASYNC110 - no attachment pays for telling us
             await asyncio.sleep(_LOOK_AGAIN_S)
 
     def begin(self) -> None:
@@ -46,8 +46,8 @@ class Drain:
             return
         self._hub.is_closed = True
         within_ms, retry_ms = self._live.settings.server.drain, self._live.settings.sse.retry
-        _log.info("draining", connections=len(self._hub.attachments), within_ms=within_ms)
+        _log.info("draining", connections=self._hub.size, within_ms=within_ms)
         said = control("gateway.drain-started", within_ms=within_ms, retry_ms=retry_ms)
         now_ms = self._hub.wheel.now_ms()
-        for attachment in list(self._hub.attachments):
+        for attachment in self._hub.attachments:
             attachment.leave(said, now_ms + int(random.uniform(0, within_ms)))

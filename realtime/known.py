@@ -52,12 +52,12 @@ class KnownClients:
         """Serve those whose standing is known."""
         self._parts = parts
         follower, _, hub, _, _ = parts.channel
-        self._crowds = Crowds(follower.window, hub, parts.metrics)
+        self._crowds = Crowds(follower, hub, parts.metrics)
 
     def client(self, key: bytes) -> KnownClient | None:
         """Return the client that a request is of, whatever its cursor, if it is known."""
         known = self._parts.standings.get(key)
-        if known is None:
+        if known is None or (known.standing.hold_ms and known.plan.min_interval_ms):  # to be left alone for a while
             return None
         if known.client is None:
             known.client = KnownClient(self._parts, known, self._crowds)
@@ -73,30 +73,36 @@ class KnownClient:
         "_crowd",
         "_ends_ns",
         "_known",
+        "_limits",
+        "_name",
+        "_next_poll_ms",
         "_own",
         "_pace",
         "_parts",
         "_plain_until_ms",
+        "_presence",
+        "_seen",
         "_session",
+        "_standings",
         "_until_ns",
-        "_waits",
+        "_wait_ms",
     )
 
     def __init__(self, parts: Parts, known: Known, crowds: Crowds) -> None:
         """Serve it as is known of it, for as long as that holds."""
-        standing = known.standing
-        self._parts = parts
-        self._known = known
+        standing, plan = known.standing, known.plan
+        self._parts, self._known = parts, known
+        self._standings, self._limits, self._presence = parts.standings, parts.limits, parts.channel.presence
         self._crowd = crowds.of(standing)
         self._pace = parts.planner.pace(standing.served.parameters)
         self._own = share(standing.seen)[1]
-        self._session = standing.session
-        self._waits = standing.hold_ms > 0
+        self._seen, self._name, self._session = standing.seen, standing.name, standing.session
         self._age = parts.standings.age
-        self._until_ns = standing.until_ms * _NS
+        self._next_poll_ms = plan.terms.next_poll_ms if standing.hold_ms else 0
+        self._wait_ms = standing.hold_ms + EARLY_MS if standing.hold_ms else 0
         identity, ticket = standing.credential.identity, standing.credential.ticket
         ends_ms = (identity.expires_ms or FOR_GOOD) if standing.hold_ms else standing.expires_ms
-        self._ends_ns = ends_ms * _NS
+        self._ends_ns, self._until_ns = ends_ms * _NS, standing.until_ms * _NS
         self._plain_until_ms = FOR_GOOD
         if ticket is not None and standing.renews:
             self._plain_until_ms = renewed_from(ticket, standing.served.parameters.get("hold_ms", 0))
@@ -104,43 +110,38 @@ class KnownClient:
 
     def answer(self, cursor: bytes) -> Answer | None:
         """Answer at a cursor; `WAIT`: it is to wait first; `None`: it can't be served here, and nothing was done."""
-        channel = self._parts.channel
-        since = self._crowd.since(cursor) if channel.is_current else None
+        crowd = self._crowd
+        since = crowd.since(cursor)
         if since is None:
             return None
-        plan, standing = self._known.plan, self._known.standing
-        if standing.hold_ms:
-            next_poll_ms, wait_ms = plan.terms.next_poll_ms, standing.hold_ms + EARLY_MS
-        else:
-            next_poll_ms = self._pace.draw()
-            wait_ms = 2 * next_poll_ms
-        has_own = not since.is_tail and channel.follower.window.has_after(self._own, since.after)
-        own = self._crowd.read(standing.seen, since.after) if has_own else ()
-        if own is None or not self._is_back(since.after, next_poll_ms, wait_ms):
+        own = () if since.is_tail else crowd.own(self._own, self._seen, since.after)
+        next_poll_ms = self._next_poll_ms or self._pace.draw()
+        if own is None or not self._is_back(since.after, next_poll_ms):
             return None
-        if standing.hold_ms and not (own or since.entries):
+        if self._wait_ms and not (own or since.entries):
             return WAIT
-        return self._crowd.given(own, next_poll_ms) if has_own else self._crowd.answer(since, next_poll_ms)
+        return crowd.given(own, next_poll_ms) if own else crowd.answer(since, next_poll_ms)
 
-    def _is_back(self, after: Cursor, next_poll_ms: int, wait_ms: int) -> bool:
+    def _is_back(self, after: Cursor, next_poll_ms: int) -> bool:
         """Note that it came as before, if it need not be told that something ends, and may wait if it is to."""
-        parts, now_ns = self._parts, time.time_ns()
-        if self._age != parts.standings.age or now_ns >= self._until_ns or now_ns + wait_ms * _NS > self._ends_ns:
+        now_ns, wait_ms = time.time_ns(), self._wait_ms or 2 * next_poll_ms
+        if self._age != self._standings.age or now_ns >= self._until_ns or now_ns + wait_ms * _NS > self._ends_ns:
             return False
-        if self._waits and (self._known.plan.min_interval_ms or parts.limits.is_full):
+        if self._wait_ms and self._limits.is_full:
             return False
-        if self._session and parts.farewell(self._session):
+        if self._session and self._parts.farewell(self._session):
             return False
-        return parts.channel.presence.again(self._known.standing.name, after, next_poll_ms)
+        return self._presence.again(self._name, after, next_poll_ms)
 
     def wait(self, exchange: Exchange) -> None:
         """Wait at the tail; where it waited last, if it was answered there."""
         exchange.counted = self._counted
-        standing, plan = self._known.standing, self._known.plan
-        if isinstance(exchange.listener, Attachment):
-            if exchange.listener.again(plan):
+        last, plan = exchange.listener, self._known.plan
+        if isinstance(last, Attachment):
+            if last.again(plan):
                 return
-            exchange.listener.closed()
+            last.closed()
         follower, replays, hub, _, _ = self._parts.channel
-        reader = Reader(follower, replays, standing.seen, Start(follower.window.position))
-        Attachment(hub, reader, standing.transport, exchange, plan, plain_until_ms=self._plain_until_ms).start()
+        reader = Reader(follower, replays, self._seen, Start(follower.window.position))
+        transport = self._known.standing.transport
+        Attachment(hub, reader, transport, exchange, plan, plain_until_ms=self._plain_until_ms).start()

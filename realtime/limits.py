@@ -50,7 +50,7 @@ class Limits:
     @property
     def is_full(self) -> bool:
         """Whether this worker has as many clients that wait or stay as it may."""
-        return bool(self._most) and len(self._hub.attachments) >= self._most
+        return bool(self._most) and self._hub.size >= self._most
 
     def check_capacity(self) -> None:
         """Check that this worker takes one more client that waits or stays.

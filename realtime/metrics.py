@@ -135,6 +135,7 @@ class Metrics:
         self._state()
         self._carried: dict[str, Carried] = {}
         self._polled: dict[str, Polled] = {}
+        self._resumed: dict[str, Tally] = {}
         self._tallies: dict[tuple[object, ...], Tally] = {}
 
     def _delivery(self) -> None:
@@ -235,7 +236,10 @@ class Metrics:
 
     def resumed(self, source: str) -> None:
         """Count a cursor that was read on from the window, or the log."""
-        self._of(self.resumes, source).add()
+        tally = self._resumed.get(source)
+        if tally is None:
+            tally = self._resumed[source] = self._of(self.resumes, source)
+        tally.add()
 
     def answered(self, method: str, route: str | None, status: int) -> None:
         """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""

@@ -54,7 +54,7 @@ class Migration:
         while True:
             await self._wanted.wait()
             self._wanted.clear()
-            for number, attachment in enumerate(list(self._hub.attachments)):
+            for number, attachment in enumerate(self._hub.attachments):
                 if number % _SLICE == _SLICE - 1:
                     await asyncio.sleep(0)
                 self.consider(attachment)

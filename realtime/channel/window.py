@@ -144,8 +144,11 @@ class Window:
 
     def has_after(self, keys: Iterable[tuple[str, str]], after: Cursor) -> bool:
         """Tell whether one of these scopes, each with its channel, has an entry after a cursor."""
-        tracks = self._scopes
-        return any(track.newest.id > after for track in map(tracks.get, keys) if track)
+        for key in keys:
+            track = self._scopes.get(key)
+            if track is not None and track.newest.id > after:
+                return True
+        return False
 
     def newest(self, interest: Interest) -> Cursor:
         """Return the id of the last visible entry; `base` when none is held."""

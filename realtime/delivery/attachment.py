@@ -74,6 +74,7 @@ class Attachment:
         "_patience_ms",
         "_plain_until_ms",
         "_rests_ms",
+        "_slept",
         "_stamp_ms",
         "_task",
         "_unsaid",
@@ -129,6 +130,8 @@ class Attachment:
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
         self._task: asyncio.Task[None] | None = None
         self._plain_until_ms = plain_until_ms
+        self._slept = False
+        """Whether it was away when it was due: it hangs on the wheel no more."""
         exchange.listener = self
 
     @property
@@ -152,7 +155,7 @@ class Attachment:
 
     def start(self) -> None:
         """Begin: at once when the cursor is in the window, else after the log has been asked."""
-        self._hub.attachments.add(self)
+        self._hub.began(self)
         self._go_on()
         if self.stays_open or self.plan.hold_ms:
             self._arm()
@@ -217,11 +220,15 @@ class Attachment:
         """Wait again at the tail, if it is away and was served by the same plan."""
         if self.state is not State.AWAY or self.plan is not plan:
             return False
-        self.since_ms = self._stamp_ms = now = self._hub.wheel.now_ms()
+        hub = self._hub
+        self.since_ms = self._stamp_ms = now = hub.wheel.now_ms()
         self._ends_ms = self._expires_ms = now + plan.hold_ms
         self.state = State.LIVE
-        self._hub.meter.resumed("window")
-        self._hub.back(self, self._ends_ms)
+        if self._slept:  # else it is armed for an earlier time, and will look again then
+            self._slept = False
+            self._arm()
+        hub.meter.resumed("window")
+        hub.back(self)
         return True
 
     def join(self, group: Group) -> None:
@@ -326,6 +333,7 @@ class Attachment:
             self._move(State.READING)
             self._go_on()
         if self.is_over:
+            self._slept = True
             return
         if self.state is State.OPENING:
             self._give_up(now_ms)
@@ -593,11 +601,11 @@ class Attachment:
         self._arm()
 
     def _end(self, reason: str) -> None:
-        was_told = self.state is State.AWAY
+        was_away = self.state is State.AWAY
         self._move(State.ENDED)
-        if not was_told and _level.isEnabledFor(logging.DEBUG):
+        if not was_away and _level.isEnabledFor(logging.DEBUG):
             self._tell_end(reason)
-        self._hub.ended(self)
+        self._hub.ended(self, was_away=was_away)
         if self.exchange.listener is self:  # what refers to each other would wait for the garbage collector
             self.exchange.listener = None
         if self._on_end is not None:

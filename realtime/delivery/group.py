@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.channel.event import BROADCAST, Interest
 from realtime.delivery.answers import encode
+from realtime.delivery.state import State
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,20 +47,24 @@ Manner = str | Alike
 class Group:
     """Attachments that share a transport, and what all of them see."""
 
-    __slots__ = ("common", "events", "manner", "members", "places", "size", "stamp_ms", "transport")
+    __slots__ = ("common", "events", "manner", "members", "size", "stamp_ms", "transport")
 
     def __init__(self, transport: Transport, common: Interest, manner: Manner) -> None:
         """Begin without members, written to in a manner."""
         self.transport = transport
         self.common = common
         self.manner = manner
-        self.places = 0
-        """How many are at home here: the members, and those who are away."""
         self.members: dict[Attachment, Exchange] = {}
         self.stamp_ms = 0
         """When all members were last written to at once, by the wheel's clock."""
         self.events = self.size = 0
         """What all members were written at once: whoever comes and goes counts what came between."""
+
+    def here(self) -> list[Attachment]:
+        """Return the members that wait to be written to: all but those who are away."""
+        if isinstance(self.manner, Alike):
+            return [one for one in self.members if one.state is not State.AWAY]
+        return list(self.members)
 
     def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
         """Make one write of entries; answers that do not stay open are made one by one instead."""

@@ -42,7 +42,9 @@ class Hub:
         self.meter = meter or Meter()
         self.position: Cursor = ORIGIN
         """Up to where everyone at the tail has been served, but for those whom a sweep has left to serve."""
-        self.attachments: set[Attachment] = set()
+        self.size = 0
+        """How many are attached: served now, and not away."""
+        self._held: set[Attachment] = set()
         self._groups: dict[tuple[str, Interest, Manner], Group] = {}
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
@@ -52,6 +54,11 @@ class Hub:
         self._settled: asyncio.Future[None] | None = None
         self.answers = Answers()
         self.is_closed = False
+
+    @property
+    def attachments(self) -> set[Attachment]:
+        """Who is attached: served now, and not away."""
+        return {one for one in self._held if one.state is not State.AWAY}
 
     # The follower calls these.
 
@@ -75,7 +82,7 @@ class Hub:
 
     def restarted(self, base: Cursor) -> None:
         """Let everyone at the tail read on by themselves: the window began anew at `base`."""
-        live = [attachment for group in self._groups.values() for attachment in group.members]
+        live = [attachment for group in self._groups.values() for attachment in group.here()]
         for attachment in live:
             attachment.restart()
         self._end_sweep()
@@ -114,6 +121,11 @@ class Hub:
 
     # Attachments call these.
 
+    def began(self, attachment: Attachment) -> None:
+        """Know an attachment."""
+        self._held.add(attachment)
+        self.size += 1
+
     def position_of(self, attachment: Attachment) -> Cursor:
         """Return where an attachment at the tail stands."""
         sweep = self._sweep
@@ -127,23 +139,26 @@ class Hub:
         if group is None:
             group = self._groups[key] = Group(attachment.transport, common, attachment.manner)
         group.members[attachment] = attachment.exchange
-        group.places += 1
         attachment.join(group)
         for scope in own:
             self._scopes.setdefault(scope, set()).add(attachment)
 
     def waits(self, attachment: Attachment) -> None:
         """Let a session's second waiting request end its first (PROTOCOL §4): from its first wait until its end."""
+        if not attachment.plan.replaceable:
+            return
         session = attachment.plan.session
         earlier = self._waiting.get(session)
-        if attachment.plan.replaceable and earlier is not attachment:
+        if earlier is not attachment:
             self._waiting[session] = attachment
             if earlier is not None:
                 earlier.close("superseded")
 
-    def ended(self, attachment: Attachment) -> None:
+    def ended(self, attachment: Attachment, *, was_away: bool = False) -> None:
         """Forget an attachment."""
-        self.attachments.discard(attachment)
+        if attachment in self._held:
+            self._held.discard(attachment)
+            self.size -= not was_away
         self.wheel.disarm(attachment)
         if self._waiting.get(attachment.plan.session) is attachment:
             del self._waiting[attachment.plan.session]
@@ -151,11 +166,10 @@ class Hub:
     def release(self, attachment: Attachment) -> None:
         """Give an attachment back to itself."""
         group = attachment.leave_group()
-        group.members.pop(attachment, None)
-        group.places -= 1
+        del group.members[attachment]
         if self._sweep is not None:
             self._sweep.withdraw(attachment, group)
-        if not group.places:
+        if not group.members:
             del self._groups[group.transport.name, group.common, group.manner]
         _, own = share(attachment.reader.interest)
         for scope in own:
@@ -166,25 +180,19 @@ class Hub:
 
     def left(self, attachment: Attachment) -> None:
         """Keep the place of one that was answered, and is expected back."""
-        if attachment.group is not None:
-            attachment.group.members.pop(attachment, None)
-        self.attachments.discard(attachment)
+        self.size -= 1
         if self._sweep is not None:
             self._sweep.left.discard(attachment)
 
-    def back(self, attachment: Attachment, until_ms: int) -> None:
-        """Have one wait again in its place, until a moment of the wheel's clock."""
-        if attachment.group is not None:
-            attachment.group.members[attachment] = attachment.exchange
-        self.attachments.add(attachment)
-        if not self.wheel.holds(attachment):
-            self.wheel.arm(attachment, until_ms)
+    def back(self, attachment: Attachment) -> None:
+        """Have one wait again in its place."""
+        self.size += 1
         self.waits(attachment)
 
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""
         self.is_closed = True
-        for attachment in list(self.attachments):
+        for attachment in self.attachments:
             attachment.close("gateway-closed")
 
 

@@ -93,7 +93,7 @@ class Sweep:
 
     def _give(self, turn: _Turn, members: Sequence[Attachment], piece: Piece) -> int:
         """Give the same to many; return what room it took."""
-        here = [one for one in members if one in self.left]  # else it has left its group meanwhile
+        here = [one for one in members if one in self.left]  # else it has left its group, or was away, meanwhile
         if piece.answer is None:
             return self._write(turn, here, piece)
         return self._answer(turn, here, piece.answer, len(piece.entries))
@@ -169,7 +169,7 @@ class _Turn:
         common = [(part[-1].id, [entry for entry in part if group.common.sees(entry)]) for part in parts]
         self._shared = [Piece(seen, group.join(seen, position), position) for position, seen in common]
         self._common = [piece for piece in self._shared if piece.entries]
-        self.members = list(group.members if self._common else own)
+        self.members = group.here() if self._common else list(own)
         self.at_once = self._whole(answers)
         """What is written to all who see no more than that, without asking any of them."""
         self.even, self.others = self._split()

@@ -43,10 +43,6 @@ class Wheel:
         if self._timer is None or slot < self._nearest:
             self._set(slot)
 
-    def holds(self, item: Timed) -> bool:
-        """Tell whether an item is armed, for whatever deadline."""
-        return item in self._slot_of
-
     def disarm(self, item: Timed) -> None:
         """Forget an item, armed or not."""
         slot = self._slot_of.pop(item, None)
