@@ -202,21 +202,28 @@ class Follower:
 
     def _take(self, links: Sequence[Link]) -> None:
         run: list[Entry] = []
+        last = self.window.position
         for entry, previous in links:
-            self.log.witness(entry.id)
             if entry.is_marker:
-                self._marked(entry)
-            if entry.is_fence or previous != (run[-1].id if run else self.window.position):
+                self._marked(entry, run)
+            if previous != last or entry.is_fence:
                 self._extend(run)
                 run = []
                 self._restart(entry.id if entry.is_fence or previous == ORIGIN else previous)
-            if entry.id > self.window.position:
+                last = self.window.position
+            if entry.id > last:
                 run.append(entry)
+                last = entry.id
         self._extend(run)
 
-    def _marked(self, marker: Entry) -> None:
-        """Look at the log at once; an id that we were given in an epoch that has ended need not be in it."""
+    def _marked(self, marker: Entry, run: Sequence[Entry]) -> None:
+        """Look at the log at once; an id that we were given in an epoch that has ended need not be in it.
+
+        With a marker an epoch may end: the last entry of a run before it is the highest of that.
+        """
         self._wanted.set()
+        for seen in (*run[-1:], marker):
+            self.log.witness(seen.id)
         if self.log.acknowledged.epoch != marker.id.epoch:
             self.log.acknowledged = ORIGIN
 
@@ -230,6 +237,7 @@ class Follower:
     def _extend(self, entries: Sequence[Entry]) -> None:
         if not entries:
             return
+        self.log.witness(entries[-1].id)
         self.window.extend(entries)
         self._sink.extended(entries)
         self._wake(everyone=False)

@@ -164,7 +164,7 @@ class _Turn:
         self.group = group
         self._own = own
         self._meter = meter
-        self._joined: dict[tuple[Cursor, ...], bytes] = {}
+        self._joined: dict[tuple[Entry, ...], bytes] = {}
         self._position = parts[-1][-1].id
         common = [(part[-1].id, [entry for entry in part if group.common.sees(entry)]) for part in parts]
         self._shared = [Piece(seen, group.join(seen, position), position) for position, seen in common]
@@ -223,6 +223,10 @@ class _Turn:
 
     def _merged(self, own: Sequence[Entry]) -> list[Piece]:
         """Put what all see and what one sees into one order; those who see the same share one buffer."""
+        if len(self._shared) == 1:
+            common, _, position, _ = self._shared[0]
+            seen = _merge(common, own)
+            return [Piece(seen, self._join(seen, position), position)]
         pieces, begin = [], ORIGIN
         for common, shared, position, _ in self._shared:
             theirs = [entry for entry in own if begin < entry.id <= position]
@@ -233,10 +237,11 @@ class _Turn:
         return pieces
 
     def _join(self, seen: Sequence[Entry], position: Cursor) -> bytes:
-        ids = tuple([entry.id for entry in seen])
-        if ids not in self._joined:
-            self._joined[ids] = self.group.join(seen, position)
-        return self._joined[ids]
+        entries = tuple(seen)
+        joined = self._joined.get(entries)
+        if joined is None:
+            joined = self._joined[entries] = self.group.join(seen, position)
+        return joined
 
     def tell(self, *, answered: bool = False) -> None:
         """Count what was written since the last time; `answered`: alike, to so many who waited."""
