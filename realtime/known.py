@@ -59,9 +59,10 @@ class KnownClients:
         known = self._parts.standings.get(key)
         if known is None or (known.standing.hold_ms and known.plan.min_interval_ms):  # to be left alone for a while
             return None
-        if known.client is None:
-            known.client = KnownClient(self._parts, known, self._crowds)
-        return known.client
+        client = known.client
+        if not isinstance(client, KnownClient):
+            client = known.client = KnownClient(self._parts, known, self._crowds)
+        return client
 
 
 class KnownClient:

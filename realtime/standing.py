@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from realtime.auth import Credential
     from realtime.channel.event import Interest
     from realtime.delivery.plan import Plan
-    from realtime.known import KnownClient
     from realtime.serving import Served
     from transports.transport import Transport
 
@@ -61,8 +60,8 @@ class Known:
         """Know this much."""
         self.standing = standing
         self.plan = plan
-        self.client: KnownClient | None = None
-        """Who serves it on the spot, once it has come again."""
+        self.client: object | None = None
+        """What serves it on the spot, once it has come again: `realtime.known` makes it, and is all that looks."""
 
 
 class Standings:
