@@ -252,7 +252,7 @@ class Log:
 
     def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
         keys = (self.key, f"{self._base}meta")
-        return f"gapless_1_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
+        return f"gapless_2_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
 
     async def _call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
         return await self.execute("FCALL", *self._function(name, *arguments))
