@@ -83,6 +83,7 @@ def _not_a_cursor(text: str) -> str:
     return f"{text[:64]!r} is not a cursor: expected <ms>-<seq>, two decimal numbers below 2^53"
 
 
+@lru_cache(maxsize=4096)
 def check_type(text: str) -> str:
     """Return an event's type unchanged when it is well formed.
 
@@ -231,8 +232,7 @@ def interest(channel: str, held: Iterable[str], wanted: Filter | None = None) ->
     return Interest(channel, frozenset(scopes), tuple(sorted(prefixes)), wanted)
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """An event that has no id yet: what a publisher hands to the log."""
 
     channel: str
@@ -317,13 +317,18 @@ def stored_envelope(  # noqa: PLR0913 - one for each field
 
     `data` is compact JSON (see `compact`).
     """
-    parts = [b'"event":"%b","scope":%b,"version":%d' % (event.encode(), orjson.dumps(scope), version)]
+    optional = b""
     if key is not None:
-        parts.append(b'"key":' + orjson.dumps(key))
+        optional = b',"key":' + orjson.dumps(key)
     if origin is not None:
-        parts.append(b'"origin":' + orjson.dumps(origin))
-    parts.append(b'"data":' + data + b"}")
-    return b",".join(parts)
+        optional += b',"origin":' + orjson.dumps(origin)
+    return b'%b%b,"data":%b}' % (_stored_head(event, scope, version), optional, data)
+
+
+@lru_cache(maxsize=16384)
+def _stored_head(event: str, scope: str, version: int) -> bytes:
+    """Write what is the same in all events of a kind to a scope."""
+    return b'"event":"%b","scope":%b,"version":%d' % (event.encode(), orjson.dumps(scope), version)
 
 
 def stored_type(stored: bytes) -> str:

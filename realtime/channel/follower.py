@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from itertools import pairwise
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -196,18 +197,28 @@ class Follower:
         return recent[::-1], base or floor
 
     def _take(self, links: Sequence[Link]) -> None:
+        self._witness(links)
         run: list[Entry] = []
+        position = self.window.position
         for entry, previous in links:
-            self.log.witness(entry.id)
             if entry.is_marker:
                 self._marked(entry)
-            if entry.is_fence or previous != (run[-1].id if run else self.window.position):
+            if previous != position or entry.is_fence:
                 self._extend(run)
                 run = []
                 self._restart(entry.id if entry.is_fence or previous == ORIGIN else previous)
-            if entry.id > self.window.position:
+                position = self.window.position
+            if entry.id > position:
                 run.append(entry)
+                position = entry.id
         self._extend(run)
+
+    def _witness(self, links: Sequence[Link]) -> None:
+        """Witness the last entry, and the last before each marker, where another epoch may begin."""
+        for (entry, _), (following, _) in pairwise(links):
+            if following.is_marker:
+                self.log.witness(entry.id)
+        self.log.witness(links[-1].entry.id)
 
     def _marked(self, marker: Entry) -> None:
         """Look at the log at once; an id that we were given in an epoch that has ended need not be in it."""

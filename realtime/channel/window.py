@@ -110,7 +110,10 @@ class Window:
             self._entries.append(entry)
             self.bytes += entry.size
             for key in _keys(entry):
-                self._scopes.setdefault(key, Track()).append(entry)
+                track = self._scopes.get(key)
+                if track is None:
+                    track = self._scopes[key] = Track()
+                track.append(entry)
             self.position = entry.id
         while len(self._entries) > self.most_events or self.bytes > self.most_bytes:
             self._drop()
