@@ -59,10 +59,10 @@ class _Body(msgspec.Struct):
 
 
 class _Batch(msgspec.Struct):
-    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    events: list[msgspec.Raw]
 
 
-_ANSWERS = (b'{"id":"%d-%d","duplicate":false}', b'{"id":"%d-%d","duplicate":true}')
+_DUPLICATE = ("false", "true")
 _BODY = msgspec.json.Decoder(_Body)
 _BATCH = msgspec.json.Decoder(_Batch)
 _PUBLICATION = msgspec.json.Decoder(Publication)
@@ -100,7 +100,7 @@ class Publisher:
         return Answer(201, ((b"content-type", b"application/json"), (b"cache-control", b"no-store")), _body(appended))
 
     def _note(self, appended: Sequence[Appended], seconds: float) -> None:
-        duplicates = sum(one.duplicate for one in appended)
+        duplicates = sum([duplicate for _, duplicate in appended])
         self._metrics.publish.observe(seconds)
         self._metrics.published_by("appended").add(len(appended) - duplicates)
         self._metrics.published_by("duplicate").add(duplicates)
@@ -136,14 +136,21 @@ def _publications(body: bytes) -> Iterable[Publication]:
         body.decode()
         events = _BODY.decode(body).events
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        events = msgspec.UNSET
-    if events is msgspec.UNSET or len(events) > _MOST_EVENTS:
         return (_decode(index, raw) for index, raw in enumerate(_split(body)))
+    if events is msgspec.UNSET:
+        return (_decode(0, body),)
+    if len(events) > _MOST_EVENTS:
+        raise _too_many(len(events))
     return events
 
 
+def _too_many(count: int) -> InvalidField:
+    message = f"a batch has at most {_MOST_EVENTS} events: {count} were sent"
+    return InvalidField(message, field="events", index=_MOST_EVENTS)
+
+
 def _split(body: bytes) -> Sequence[msgspec.Raw]:
-    """Return the events of a body, unread."""
+    """Return the events of a batch, unread."""
     try:
         body.decode()
         batch = _BATCH.decode(body)
@@ -152,11 +159,8 @@ def _split(body: bytes) -> Sequence[msgspec.Raw]:
         raise InvalidField(f"the body: {error}", field="events") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody("the body is not JSON in UTF-8") from error
-    if batch.events is msgspec.UNSET:
-        return [msgspec.Raw(body)]
     if len(batch.events) > _MOST_EVENTS:
-        message = f"a batch has at most {_MOST_EVENTS} events: {len(batch.events)} were sent"
-        raise InvalidField(message, field="events", index=_MOST_EVENTS)
+        raise _too_many(len(batch.events))
     return batch.events
 
 
@@ -168,7 +172,7 @@ def _check_json(body: bytes) -> None:
         raise MalformedBody("the body is not JSON in UTF-8") from error
 
 
-def _decode(index: int, raw: msgspec.Raw) -> Publication:
+def _decode(index: int, raw: msgspec.Raw | bytes) -> Publication:
     try:
         return _PUBLICATION.decode(raw)
     except msgspec.ValidationError as error:
@@ -216,5 +220,5 @@ def _check_version(value: int) -> None:
 
 
 def _body(appended: Sequence[Appended]) -> bytes:
-    answers = [_ANSWERS[one.duplicate] % one.id for one in appended]
-    return b'{"events":[%b]}' % b",".join(answers)
+    answers = [f'{{"id":"{ms}-{seq}","duplicate":{_DUPLICATE[again]}}}' for (ms, seq), again in appended]
+    return f'{{"events":[{",".join(answers)}]}}'.encode()

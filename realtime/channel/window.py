@@ -172,11 +172,12 @@ class Window:
 
 
 def _keys(entry: Entry) -> tuple[tuple[str, str], ...]:
-    if entry.is_marker:
+    channel, scope = entry.channel, entry.scope
+    if not scope:
         return ()
-    if entry.scope.startswith("topic:"):
-        return (entry.channel, entry.scope), (entry.channel, EVERY_TOPIC)
-    return ((entry.channel, entry.scope),)
+    if scope.startswith("topic:"):
+        return (channel, scope), (channel, EVERY_TOPIC)
+    return ((channel, scope),)
 
 
 def _once(entries: Iterable[Entry]) -> Iterator[Entry]:
