@@ -32,7 +32,8 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
     )
     pool.connection_class = type("Connection", (_Packing, pool.connection_class), {})
     client = Redis.from_pool(pool)
-    client.set_response_callback("XREAD", _as_it_came)
+    for command in ("XREAD", "XREVRANGE"):
+        client.set_response_callback(command, _as_it_came)
     return client
 
 

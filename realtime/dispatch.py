@@ -19,7 +19,7 @@ from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
 from realtime.request import from_asgi, parse_query
 from realtime.tracing import TRACEPARENT, Trace
-from transports.transport import problem
+from transports.transport import Answer, problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from quart import Quart
 
     from realtime.attach import Attacher
-    from realtime.auth import Credentials
+    from realtime.auth import Credentials, Identity
     from realtime.channel.follower import Follower
     from realtime.delivery.asgi import Receive, Send
     from realtime.delivery.direct import DirectExchange
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from realtime.rates import Rates
     from realtime.request import Request
     from realtime.tracing import Tracer
-    from transports.transport import Answer, Transport
+    from transports.transport import Transport
 
     Scope = dict[str, Any]
     Feed = Callable[[Request, Exchange], None]
@@ -117,7 +117,8 @@ class Dispatcher:
             feed(request, exchange)
             return
         if transport is None:
-            write(exchange, await self._publish(request, partial(_body, receive)))
+            identity = await self._publisher_of(request)
+            write(exchange, await self._publisher.publish(identity, await _body(receive)))
             return
         if self._credentials.fetches_keys and "authorization" in request.headers:
             await self._look_for_key(request)
@@ -138,10 +139,10 @@ class Dispatcher:
             fail(exchange)
         return True
 
-    async def _publish(self, request: Request, body: Callable[[], Awaitable[bytes]]) -> Answer:
+    async def _publisher_of(self, request: Request) -> Identity:
         credential = await self._credentials.authenticate_fresh(request)
         await self._rates.check("publish", credential.identity, request)
-        return await self._publisher.publish(credential.identity, await body())
+        return credential.identity
 
     def publish(self, request: Request, body: bytes, exchange: DirectExchange) -> None:
         """Publish what came whole, on the fast lane."""
@@ -151,18 +152,16 @@ class Dispatcher:
         task.add_done_callback(self._publishing.discard)
 
     async def _publish_whole(self, request: Request, body: bytes, exchange: DirectExchange) -> None:
-        async def whole() -> bytes:
-            return body
-
-        trace = Trace({"headers": [(TRACEPARENT, request.header("traceparent").encode())]}, None)
+        parent = request.headers.get("traceparent")
+        trace = Trace({"headers": [] if parent is None else [(TRACEPARENT, parent.encode())]}, None)
         try:
-            answer = await self._publish(request, whole)
+            answer = await self._publisher.publish(await self._publisher_of(request), body)
         except GaplessError as error:
             security.note(error, request.path)
             answer = problem(error)
         except Exception:  # noqa: BLE001 - what would be ASGI's 500 elsewhere
             answer = _failed()
-        write(exchange, answer._replace(headers=(*answer.headers, trace.header)))
+        write(exchange, Answer(answer.status, (*answer.headers, trace.header), answer.body))
 
     async def _look_for_key(self, request: Request) -> None:
         """Fetch the key of a token that is not known yet; what is wrong with the token is said when attaching."""
@@ -188,16 +187,18 @@ class Taker:
         """Serve a request that publishes, unless that is traced."""
         if self._traces:
             return False
-        peer, scheme = self._proxies.heard(request.peer, request.scheme, request.headers)
-        self._dispatcher.publish(request._replace(peer=peer, scheme=scheme), body, exchange)
+        self._dispatcher.publish(self._heard(request), body, exchange)
         return True
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a request, unless it is not plain."""
+        return self._dispatcher.take(self._heard(request), exchange)
+
+    def _heard(self, request: Request) -> Request:
         peer, scheme = self._proxies.heard(request.peer, request.scheme, request.headers)
-        if peer != request.peer or scheme != request.scheme:
-            request = request._replace(peer=peer, scheme=scheme)
-        return self._dispatcher.take(request, exchange)
+        if peer == request.peer and scheme == request.scheme:
+            return request
+        return request._replace(peer=peer, scheme=scheme)
 
 
 def fail(exchange: DirectExchange) -> None:

@@ -18,7 +18,7 @@ from realtime.errors import BodyTooLarge, EventTooLarge, InvalidField, Malformed
 from transports.transport import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from realtime.auth import Identity
     from realtime.channel.appends import Appends
@@ -54,11 +54,16 @@ class Publication(msgspec.Struct):
     idempotency_key: _Key | None = None
 
 
+class _Body(msgspec.Struct):
+    events: list[Publication] | msgspec.UnsetType = msgspec.UNSET
+
+
 class _Batch(msgspec.Struct):
-    events: list[msgspec.Raw] | msgspec.UnsetType = msgspec.UNSET
+    events: list[msgspec.Raw]
 
 
-_ANSWERS = (b'{"id":"%d-%d","duplicate":false}', b'{"id":"%d-%d","duplicate":true}')
+_DUPLICATE = ("false", "true")
+_BODY = msgspec.json.Decoder(_Body)
 _BATCH = msgspec.json.Decoder(_Batch)
 _PUBLICATION = msgspec.json.Decoder(Publication)
 
@@ -89,21 +94,20 @@ class Publisher:
         if len(body) > MOST_BYTES:
             raise body_too_large()
         begun = time.perf_counter()
-        drafts = [self._draft(identity, index, raw) for index, raw in enumerate(_split(body))]
+        drafts = [self._draft(identity, index, one) for index, one in enumerate(_publications(body))]
         appended = await self._appends.append(drafts, identity.sub or "") if drafts else []
         self._note(appended, time.perf_counter() - begun)
         return Answer(201, ((b"content-type", b"application/json"), (b"cache-control", b"no-store")), _body(appended))
 
     def _note(self, appended: Sequence[Appended], seconds: float) -> None:
-        duplicates = sum(one.duplicate for one in appended)
+        duplicates = sum([duplicate for _, duplicate in appended])
         self._metrics.publish.observe(seconds)
         self._metrics.published_by("appended").add(len(appended) - duplicates)
         self._metrics.published_by("duplicate").add(duplicates)
         if _level.isEnabledFor(logging.DEBUG):
             _log.debug("published", events=len(appended), duplicates=duplicates, duration_ms=round(seconds * 1000, 1))
 
-    def _draft(self, identity: Identity, index: int, raw: msgspec.Raw) -> Draft:
-        publication = _decode(index, raw)
+    def _draft(self, identity: Identity, index: int, publication: Publication) -> Draft:
         _check(publication, index)
         if not identity.may_publish(publication.scope):
             message = f"event {index}: the token does not allow publishing to its scope"
@@ -126,8 +130,27 @@ def body_too_large() -> BodyTooLarge:
     return BodyTooLarge(f"the body has over {MOST_BYTES} bytes: publish in smaller batches")
 
 
+def _publications(body: bytes) -> Iterable[Publication]:
+    """Read the events of a body: all at once, or one by one where something is wrong, and has to be said of one."""
+    try:
+        body.decode()
+        events = _BODY.decode(body).events
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return (_decode(index, raw) for index, raw in enumerate(_split(body)))
+    if events is msgspec.UNSET:
+        return (_decode(0, body),)
+    if len(events) > _MOST_EVENTS:
+        raise _too_many(len(events))
+    return events
+
+
+def _too_many(count: int) -> InvalidField:
+    message = f"a batch has at most {_MOST_EVENTS} events: {count} were sent"
+    return InvalidField(message, field="events", index=_MOST_EVENTS)
+
+
 def _split(body: bytes) -> Sequence[msgspec.Raw]:
-    """Return the events of a body, unread."""
+    """Return the events of a batch, unread."""
     try:
         body.decode()
         batch = _BATCH.decode(body)
@@ -136,11 +159,8 @@ def _split(body: bytes) -> Sequence[msgspec.Raw]:
         raise InvalidField(f"the body: {error}", field="events") from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedBody("the body is not JSON in UTF-8") from error
-    if batch.events is msgspec.UNSET:
-        return [msgspec.Raw(body)]
     if len(batch.events) > _MOST_EVENTS:
-        message = f"a batch has at most {_MOST_EVENTS} events: {len(batch.events)} were sent"
-        raise InvalidField(message, field="events", index=_MOST_EVENTS)
+        raise _too_many(len(batch.events))
     return batch.events
 
 
@@ -152,7 +172,7 @@ def _check_json(body: bytes) -> None:
         raise MalformedBody("the body is not JSON in UTF-8") from error
 
 
-def _decode(index: int, raw: msgspec.Raw) -> Publication:
+def _decode(index: int, raw: msgspec.Raw | bytes) -> Publication:
     try:
         return _PUBLICATION.decode(raw)
     except msgspec.ValidationError as error:
@@ -177,17 +197,19 @@ def _check(publication: Publication, index: int) -> None:
         field = "scope"
         check_scope(publication.scope)
         field = "key"
-        _check_key(publication.key)
+        if publication.key is not None:
+            _check_key(publication.key)
         field = "idempotency_key"
-        _check_key(publication.idempotency_key)
+        if publication.idempotency_key is not None:
+            _check_key(publication.idempotency_key)
         field = "version"
         _check_version(publication.version)
     except ValueError as error:
         raise InvalidField(f"event {index}: {field}: {error}", field=field, index=index) from error
 
 
-def _check_key(value: str | None) -> None:
-    if value is not None and not _KEY.fullmatch(value):
+def _check_key(value: str) -> None:
+    if not _KEY.fullmatch(value):
         raise ValueError("1 to 255 characters without control characters are expected")
 
 
@@ -198,5 +220,5 @@ def _check_version(value: int) -> None:
 
 
 def _body(appended: Sequence[Appended]) -> bytes:
-    answers = [_ANSWERS[one.duplicate] % one.id for one in appended]
-    return b'{"events":[%b]}' % b",".join(answers)
+    answers = [f'{{"id":"{ms}-{seq}","duplicate":{_DUPLICATE[again]}}}' for (ms, seq), again in appended]
+    return f'{{"events":[{",".join(answers)}]}}'.encode()

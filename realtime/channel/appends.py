@@ -5,7 +5,6 @@ An answer that is lost is lost for all who went together, and they may all try a
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from realtime.channel.together import Together
@@ -47,7 +46,7 @@ class Appends:
             IdempotencyConflict: a key was used for another event; nothing was appended.
             LogUnavailable: no answer: the events are perhaps in the log.
         """
-        theirs = [replace(one, publisher=publisher) if one.idempotency_key else one for one in drafts]
+        theirs = [one._replace(publisher=publisher) if one.idempotency_key else one for one in drafts]
         return await self._together.ask(theirs)
 
     async def _append(self, requests: Sequence[Drafts]) -> Answers:

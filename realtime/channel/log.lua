@@ -1,4 +1,4 @@
-#!lua name=gapless_1
+#!lua name=gapless_2
 --[[
 The log's kernel (docs/architecture.md, "The log's kernel"). The name carries the version: a change of this file that an
 older gateway could not live with is another name. Never loaded with REPLACE.
@@ -21,6 +21,15 @@ local STEP = 500
 -- An idle scope's stream goes that much later than its last entry does, in parts of the retention: what Redis's clock lets
 -- go is on record (`kept`) long before it is gone, also for a successor whose clock is behind.
 local GRACE = 0.1
+-- One that gets entry after entry goes that much later still, so that its expiry is not set for each of them.
+local AHEAD = 0.1
+
+-- Of how many streams this process remembers something: some 200 bytes each.
+local MOST_STREAMS = 10000
+
+-- What of a log is in meta: numbers, and then texts.
+local FIELDS = { 'ms', 'n', 'epoch', 'born', 'bytes', 'clock', 'told', 'kept', 'span', 'till', 'run', 'floor' }
+local NUMBERS = 10
 
 -- Of this server process: a library is loaded anew in every process, so a copy of the data elsewhere has another one.
 local process
@@ -29,11 +38,17 @@ local process
 -- lagged. A library that was just loaded does not know, and takes it for so.
 local newest_ms, newest_seq, latest_ms = {}, {}, 0
 
-local function run_id()
-  if not process then
-    process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
-  end
-  return process
+-- What this process remembers of each log's streams, so as not to ask Redis at every event: `expiry`, when a stream goes,
+-- and `room`, how many entries it takes before its cap has to be looked at. See `recall`.
+local memories, remembered = {}, 0
+
+-- How numbers are written: as integers, in half the time, unless this process's are too small for them (32 bits).
+local WHOLE, ID
+
+local function meet_process()
+  process = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  WHOLE = string.format('%d', 2 ^ 52) == '4503599627370496' and '%d' or '%.0f'
+  ID = WHOLE .. '-' .. WHOLE
 end
 
 local function clock()
@@ -42,11 +57,11 @@ local function clock()
 end
 
 local function text(number)
-  return string.format('%.0f', number)
+  return string.format(WHOLE, number)
 end
 
 local function join(ms, seq)
-  return text(ms) .. '-' .. text(seq)
+  return string.format(ID, ms, seq)
 end
 
 local function split(id)
@@ -66,10 +81,6 @@ local function after(id)
   return join(ms, seq + 1)
 end
 
-local function tail(log)
-  return join(log.ms, log.epoch * SPAN + log.n)
-end
-
 local function scope_key(log, channel, scope)
   return log.base .. 'scope ' .. channel .. ' ' .. scope
 end
@@ -82,20 +93,31 @@ local function is_topic(scope)
   return string.sub(scope, 1, 6) == 'topic:'
 end
 
+-- Write what has changed since it was read.
 local function save(log)
   newest_ms[log.born], newest_seq[log.born] = log.ms, log.epoch * SPAN + log.n
   latest_ms = math.max(latest_ms, log.ms)
   if log.retention == log.span then
     log.till = math.max(log.now, log.ms)
   end
-  redis.call('HSET', log.meta, 'ms', text(log.ms), 'n', text(log.n), 'epoch', text(log.epoch), 'run', log.run,
-    'born', text(log.born), 'floor', log.floor, 'bytes', text(log.bytes), 'clock', text(log.now), 'told', text(log.told),
-    'kept', text(log.kept), 'span', text(log.span), 'till', text(log.till))
+  log.clock = log.now
+  local changed, read = {}, log.read
+  for at, field in ipairs(FIELDS) do
+    local value = log[field]
+    if value ~= read[at] then
+      changed[#changed + 1] = field
+      changed[#changed + 1] = at <= NUMBERS and text(value) or value
+      read[at] = value
+    end
+  end
+  if #changed > 0 then
+    redis.call('HSET', log.meta, unpack(changed))
+  end
 end
 
 local function was_replaced(log)
   local ms = newest_ms[log.born]
-  return log.run ~= run_id() or not ms or log.ms < ms
+  return log.run ~= process or not ms or log.ms < ms
     or (log.ms == ms and log.epoch * SPAN + log.n < newest_seq[log.born])
 end
 
@@ -111,6 +133,11 @@ local function look_back(log)
   log.kept = math.max(log.kept, horizon)
 end
 
+-- The id of the newest entry, as text.
+local function set_tail(log)
+  log.tail = join(log.ms, log.epoch * SPAN + log.n)
+end
+
 -- Rule 1: the next id comes from meta, never from the clock alone.
 local function advance(log)
   if log.now > log.ms then
@@ -120,18 +147,24 @@ local function advance(log)
   else
     log.ms, log.n = log.ms + 1, 0
   end
+  set_tail(log)
 end
 
+-- The log is trimmed with the first entry of a call: the others would find nothing to trim.
 local function write(log, channel, scope, body, previous)
-  local id = tail(log)
-  redis.call('XADD', log.key, 'MINID', '~', text(log.kept), id,
-    'c', channel, 's', scope, 'b', body, 'p', previous, 't', text(log.bytes))
-  return id
+  if log.is_trimmed then
+    redis.call('XADD', log.key, log.tail, 'c', channel, 's', scope, 'b', body, 'p', previous, 't', text(log.bytes))
+  else
+    redis.call('XADD', log.key, 'MINID', '~', text(log.kept), log.tail,
+      'c', channel, 's', scope, 'b', body, 'p', previous, 't', text(log.bytes))
+    log.is_trimmed = true
+  end
+  return log.tail
 end
 
 -- A marker has no scope; its body says why it is there.
 local function mark(log, why)
-  local previous = tail(log)
+  local previous = log.tail
   advance(log)
   return write(log, '', '', why, previous)
 end
@@ -141,17 +174,18 @@ end
 local function begin(log)
   local previous = ''
   if log.epoch then
-    previous = tail(log)
+    previous = log.tail
     redis.call('HSET', log.meta, 'end:' .. text(log.epoch), previous)
   else
     local last = redis.call('XREVRANGE', log.key, '+', '-', 'COUNT', 1)[1]
     log.ms = last and split(last[1]) or 0
   end
   local time = redis.call('TIME')
-  local seed = redis.sha1hex(run_id() .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
+  local seed = redis.sha1hex(process .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
   log.epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
   log.born = log.born or log.epoch
-  log.ms, log.n, log.run = math.max(log.now, log.ms + 1, latest_ms + 1), 0, run_id()
+  log.ms, log.n, log.run = math.max(log.now, log.ms + 1, latest_ms + 1), 0, process
+  set_tail(log)
   local marker = write(log, '', '', 'epoch', previous)
   log.told = 0 -- by this server's clock, nothing is known to have come before
   if previous == '' then
@@ -161,33 +195,45 @@ local function begin(log)
 end
 
 local function open(keys, args)
-  local log = { key = keys[1], meta = keys[2], base = args[1], retention = tonumber(args[2]), now = clock() }
-  local held = redis.call('HMGET', log.meta, 'ms', 'n', 'epoch', 'bytes', 'clock', 'told', 'kept', 'span', 'till',
-    'run', 'floor', 'born')
-  log.ms, log.n, log.epoch, log.bytes = tonumber(held[1]), tonumber(held[2]), tonumber(held[3]), tonumber(held[4]) or 0
-  log.told, log.kept = tonumber(held[6]) or 0, tonumber(held[7]) or 0
-  log.span, log.till = tonumber(held[8]) or log.retention, tonumber(held[9]) or 0
-  log.run, log.floor, log.born = held[10], held[11], tonumber(held[12])
-  if log.now < (tonumber(held[5]) or 0) then
+  if not process then
+    meet_process()
+  end
+  local log = {
+    key = keys[1], meta = keys[2], base = args[1], retention = tonumber(args[2]), now = clock(),
+    bytes = 0, told = 0, kept = 0, till = 0, span = tonumber(args[2]),
+  }
+  local read = redis.call('HMGET', log.meta, unpack(FIELDS))
+  for at, field in ipairs(FIELDS) do
+    if at <= NUMBERS then
+      read[at] = tonumber(read[at])
+    end
+    log[field] = read[at] or log[field]
+  end
+  log.read = read
+  if log.now < (log.clock or 0) then
     log.told = 0 -- by a clock that goes back neither
   end
   look_back(log)
+  if log.epoch then
+    set_tail(log)
+  end
   if not log.epoch or was_replaced(log) then
     begin(log)
   end
   return log
 end
 
--- Rule 9: cut a scope to its cap in steps of a hundredth, and keep where the cut ended.
+-- Rule 9: cut a scope to its cap in steps of a hundredth, and keep where the cut ended. Returns how many more it takes.
 local function cap(log, stream, field, most)
-  local length = redis.call('XLEN', stream)
-  if length <= most + math.floor(most / 100) then
-    return
+  local length, slack = redis.call('XLEN', stream), math.floor(most / 100)
+  if length <= most + slack then
+    return most + slack - length
   end
   local gone = redis.call('XRANGE', stream, '-', '+', 'COUNT', length - most)
   local last = gone[#gone][1]
   redis.call('XTRIM', stream, 'MINID', '=', after(last))
   redis.call('HSET', log.meta, 'cap:' .. field, last)
+  return slack
 end
 
 local function held_bytes(log)
@@ -237,69 +283,82 @@ local function relieve(log, most)
   end
 end
 
--- Every copy of an event counts: the log's, its scope's, the topic stream's; and what Redis needs around each.
-local function cost(channel, scope, body)
-  return (#body + #channel + #scope + 64) * (is_topic(scope) and 3 or 2)
+-- What is remembered of a log's streams holds while nobody else appends: another version of this library, somebody with
+-- other limits, or another server whose data were then put here. The tail shows it: whoever appends moves it, and so does
+-- a new epoch. The logs of other databases are known apart by `born`. What trims a stream only makes more room.
+local function recall(log, limits)
+  local memory = memories[log.born]
+  if remembered > MOST_STREAMS then
+    memories, remembered, memory = {}, 0, nil
+  end
+  if not memory or memory.tail ~= log.tail or memory.limits ~= limits then
+    memory = { limits = limits, expiry = {}, room = {} }
+    memories[log.born] = memory
+  end
+  return memory
 end
 
-local function keep(log, stream, id, ...)
+-- Rule 9: append to a stream, which goes when it is idle, is trimmed, and has no more than its cap. All that is seen to
+-- when it is not remembered, and again after a tenth of the retention, or when the cap may be reached. A stream that is
+-- remembered may have been deleted by somebody: then Redis appends nothing.
+local function keep(log, stream, field, most, id, ...)
+  local expiry, room = log.memory.expiry, log.memory.room
+  local known, least = expiry[stream], log.ms + log.lives
+  if known and known >= least and room[stream] > 0 and redis.call('XADD', stream, 'NOMKSTREAM', id, ...) then
+    room[stream] = room[stream] - 1
+    return
+  end
   redis.call('XADD', stream, 'MINID', '~', text(log.kept), id, ...)
-  redis.call('PEXPIREAT', stream, text(log.ms + log.retention * (1 + GRACE) + 1000))
+  if known then
+    least = least + math.floor(log.retention * AHEAD)
+  else
+    remembered = remembered + 1
+  end
+  redis.call('PEXPIREAT', stream, text(least))
+  expiry[stream], room[stream] = least, cap(log, stream, field, most)
 end
 
 local function add(log, caps, channel, scope, body)
-  local previous = tail(log)
+  local previous = log.tail
   advance(log)
   local id = write(log, channel, scope, body, previous)
-  log.bytes = log.bytes + cost(channel, scope, body)
-  local stream = scope_key(log, channel, scope)
-  keep(log, stream, id, 'b', body)
-  cap(log, stream, channel .. ' ' .. scope, caps.scope)
+  local name = channel .. ' ' .. scope
+  keep(log, log.base .. 'scope ' .. name, name, caps.scope, id, 'b', body)
+  local copies = 2
   if is_topic(scope) then
-    local topics = topics_key(log, channel)
-    keep(log, topics, id, 's', scope, 'b', body)
-    cap(log, topics, channel .. ' topic:*', caps.topics)
+    keep(log, topics_key(log, channel), channel .. ' topic:*', caps.topics, id, 's', scope, 'b', body)
+    copies = 3
   end
+  -- Every copy of an event counts: the log's, its scope's, the topic stream's; and what Redis needs around each.
+  log.bytes = log.bytes + (#body + #channel + #scope + 64) * copies
   return id
 end
 
 -- Idempotency of one batch: which events are there already, and which are twice in it. Returns what each position
--- repeats: an id, the position of an earlier event of the batch, or false; or the first position in conflict.
-local function repeats(log, events)
+-- repeats: an id, or the position of an earlier event of the batch; or `nil` and the first position in conflict.
+local function repeats(log, args, first)
   local found, here = {}, {}
-  for position, event in ipairs(events) do
-    found[position] = false
-    if event.once ~= '' then
-      local key = log.base .. 'once ' .. event.once
-      local earlier = here[key]
-      local held = not earlier and redis.call('GET', key)
-      local id, fingerprint
+  for at = first + 3, #args, 5 do
+    local once, fingerprint = args[at], args[at + 1]
+    if once ~= '' then
+      local position = (at - first + 2) / 5
+      local earlier = here[once]
+      local held = not earlier and redis.call('GET', log.base .. 'once ' .. once)
+      local id, known
       if earlier then
-        id, fingerprint = earlier, events[earlier].fingerprint
+        id, known = earlier, args[first + earlier * 5 - 1]
       elseif held then
-        id, fingerprint = string.match(held, '^(%S+) (%S+)$')
+        id, known = string.match(held, '^(%S+) (%S+)$')
       else
-        here[key] = position
+        here[once] = position
       end
-      if id then
-        if fingerprint ~= event.fingerprint then
-          return nil, position
-        end
-        found[position] = id
+      if id and known ~= fingerprint then
+        return nil, position
       end
+      found[position] = id
     end
   end
   return found
-end
-
-local function read_events(args, first)
-  local events = {}
-  for at = first, #args, 5 do
-    events[#events + 1] = {
-      channel = args[at], scope = args[at + 1], body = args[at + 2], once = args[at + 3], fingerprint = args[at + 4],
-    }
-  end
-  return events
 end
 
 -- append(log, meta; base, retention, scope cap, topics cap, most bytes, request, request ttl, once ttl,
@@ -312,27 +371,30 @@ local function append(keys, args)
     return earlier
   end
   local log = open(keys, args)
-  local events = read_events(args, 9)
-  local found, conflict = repeats(log, events)
+  local found, conflict = repeats(log, args, 9)
   if not found then
     return 'conflict ' .. conflict
   end
   local caps = { scope = tonumber(args[3]), topics = tonumber(args[4]) }
+  log.memory = recall(log, args[2] .. ' ' .. args[3] .. ' ' .. args[4])
+  log.lives = math.floor(log.retention * (1 + GRACE) + 1000.5)
   local before, ids, reply = log.bytes, {}, { 'ok' }
-  for position, event in ipairs(events) do
+  for at = 9, #args, 5 do
+    local position, once = #ids + 1, args[at + 3]
     local id = found[position]
     if not id then
-      id = add(log, caps, event.channel, event.scope, event.body)
-      if event.once ~= '' then
-        redis.call('SET', log.base .. 'once ' .. event.once, id .. ' ' .. event.fingerprint, 'PX', args[8])
+      id = add(log, caps, args[at], args[at + 1], args[at + 2])
+      reply[position + 1] = id .. ' 0'
+      if once ~= '' then
+        redis.call('SET', log.base .. 'once ' .. once, id .. ' ' .. args[at + 4], 'PX', args[8])
       end
-    elseif ids[id] then
-      id = ids[id]
+    else
+      id = ids[id] or id
+      reply[position + 1] = id .. ' 1'
     end
     ids[position] = id
-    reply[#reply + 1] = id
-    reply[#reply + 1] = found[position] and '1' or '0'
   end
+  log.memory.tail = log.tail
   local most = tonumber(args[5])
   if most > 0 and math.floor(before * 100 / most) ~= math.floor(log.bytes * 100 / most) then
     relieve(log, most)
@@ -356,7 +418,7 @@ local function floor_of(log, fields)
   local horizon = join(log.kept, 0)
   if below(floor, horizon) then
     local oldest = redis.call('XRANGE', log.key, horizon, '+', 'COUNT', 1)[1]
-    floor = oldest and oldest[1] or tail(log)
+    floor = oldest and oldest[1] or log.tail
   end
   return floor
 end
@@ -365,13 +427,13 @@ end
 local function is_here(log, id)
   local _, seq = split(id)
   local epoch = math.floor(seq / SPAN)
-  local stop = epoch == log.epoch and tail(log) or redis.call('HGET', log.meta, 'end:' .. text(epoch))
+  local stop = epoch == log.epoch and log.tail or redis.call('HGET', log.meta, 'end:' .. text(epoch))
   return stop and not below(stop, id)
 end
 
 -- Rule 3.
 local function is_good(log, cursor, floor)
-  return cursor == tail(log) or (is_here(log, cursor) and not below(cursor, floor))
+  return cursor == log.tail or (is_here(log, cursor) and not below(cursor, floor))
 end
 
 -- check(log, meta; base, retention, cursor or "", horizon or "", then "cap:<channel> <scope>" of each stream that is read)
@@ -386,7 +448,7 @@ local function check(keys, args)
   local floor = floor_of(log, fields)
   local good = args[3] ~= '' and is_good(log, args[3], floor)
   local complete = args[4] ~= '' and is_here(log, args[4])
-  return { good and 1 or 0, floor, tail(log), complete and 1 or 0 }
+  return { good and 1 or 0, floor, log.tail, complete and 1 or 0 }
 end
 
 -- A boundary below what is kept decides nothing any more. One step of a walk over meta at each touch.
@@ -414,7 +476,7 @@ local function touch(keys, args)
   relieve(log, tonumber(args[3]))
   sweep(log)
   save(log)
-  return { tail(log), floor_of(log, {}), text(log.now) }
+  return { log.tail, floor_of(log, {}), text(log.now) }
 end
 
 -- fence(log, meta; base, retention, witness, ms since it was witnessed) -> 1 when the floor was raised, else 0; tail.
@@ -427,10 +489,10 @@ local function fence(keys, args)
     log.floor, log.told = mark(log, 'fence'), log.now
     save(log)
   end
-  return { raised and 1 or 0, tail(log) }
+  return { raised and 1 or 0, log.tail }
 end
 
-redis.register_function('gapless_1_append', append)
-redis.register_function('gapless_1_check', check)
-redis.register_function('gapless_1_touch', touch)
-redis.register_function('gapless_1_fence', fence)
+redis.register_function('gapless_2_append', append)
+redis.register_function('gapless_2_check', check)
+redis.register_function('gapless_2_touch', touch)
+redis.register_function('gapless_2_fence', fence)

@@ -136,16 +136,15 @@ class Log:
             LogUnavailable: no answer: the events are perhaps in the log.
         """
         limits = self._limits
-        events = [part for draft in drafts for part in _arguments(draft, publisher)]
         caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
-        request = secrets.token_urlsafe(12)
-        command = ("FCALL", *self._function("append", *caps, request, _REQUEST_TTL_MS, limits.idempotency_ms, *events))
-        kind, *words = (await _again(partial(self.transact, (*beside, command)))).split(b" ")
+        request = (secrets.token_urlsafe(12), _REQUEST_TTL_MS)
+        arguments = (*caps, *request, limits.idempotency_ms, *_events(drafts, publisher))
+        command = ("FCALL", *self._function("append", *arguments))
+        kind, _, told = (await _again(partial(self.transact, (*beside, command)))).partition(b" ")
         if kind == b"conflict":
-            raise IdempotencyConflict.of(int(words[0]) - 1)
-        pairs = zip(words[::2], words[1::2], strict=True)
-        answers = [Appended(stored_cursor(id_), flag == b"1") for id_, flag in pairs]
-        newest = max((answer.id for answer in answers if not answer.duplicate), default=None)
+            raise IdempotencyConflict.of(int(told) - 1)
+        answers = _appended(told)
+        newest = next((id_ for id_, duplicate in reversed(answers) if not duplicate), None)
         if newest is not None:
             self.witness(newest)
             self.acknowledged = max(self.acknowledged, newest)
@@ -225,18 +224,17 @@ class Log:
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
         """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
         start = "+" if before is None else f"({before}"
-        return [
-            _link(raw) for raw in await self._library.run(partial(self._redis.xrevrange, self.key, start, "-", count))
-        ]
+        return _links(await self.execute("XREVRANGE", self.key, start, "-", "COUNT", count))
 
     async def follow(self, connection: Redis, after: Cursor, block_ms: int | None, count: int) -> list[Link]:
         """Wait up to `block_ms` (`None`: not at all) for entries after an id, on a connection of the caller's own."""
-        wait = partial(connection.xread, {self.key: str(after)}, count, block_ms)
-        answer: Any = await self._library.run(wait, waits=True)
+        waiting = () if block_ms is None else ("BLOCK", block_ms)
+        command = ("XREAD", "COUNT", count, *waiting, "STREAMS", self.key, str(after))
+        answer: Any = await self._library.run(partial(connection.execute_command, *command), waits=True)
         if not answer:
             return []
         ((_, raws),) = answer
-        return [_link((id_, _fields(flat))) for id_, flat in raws]
+        return _links(raws)
 
     def _sources(self, interest: Interest) -> Iterator[tuple[str, str]]:
         for scope in interest.scopes:
@@ -252,7 +250,7 @@ class Log:
 
     def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
         keys = (self.key, f"{self._base}meta")
-        return f"gapless_1_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
+        return f"gapless_2_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
 
     async def _call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
         return await self.execute("FCALL", *self._function(name, *arguments))
@@ -267,9 +265,21 @@ async def _again(call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - w
     return await call()
 
 
-def _arguments(draft: Draft, publisher: str) -> tuple[str | bytes, ...]:
-    once = f"{draft.channel} {publisher or draft.publisher} {draft.idempotency_key}" if draft.idempotency_key else ""
-    return draft.channel, draft.scope, draft.stored, once, draft.fingerprint if once else ""
+def _events(drafts: Sequence[Draft], publisher: str) -> list[str | bytes]:
+    """Write what `append` takes of each event: channel, scope, body, whose key, fingerprint."""
+    arguments: list[str | bytes] = []
+    for draft in drafts:
+        channel, scope, stored, key, owner = draft
+        once = (f"{channel} {publisher or owner} {key}", draft.fingerprint) if key else ("", "")
+        arguments += (channel, scope, stored, *once)
+    return arguments
+
+
+def _appended(told: bytes) -> list[Appended]:
+    """Read what `append` says of the events: ``<ms>-<seq> <0|1: repeated>`` of each."""
+    numbers = list(map(int, told.replace(b"-", b" ").split()))
+    triples = zip(numbers[::3], numbers[1::3], numbers[2::3], strict=True)
+    return [Appended(Cursor(ms, seq), repeated == 1) for ms, seq, repeated in triples]
 
 
 def _verdict(raw: tuple[int, bytes, bytes, int]) -> Verdict:
@@ -281,16 +291,23 @@ def _goes_on(verdict: Verdict) -> bool:
     return verdict.good and verdict.complete
 
 
-def _fields(flat: Sequence[bytes]) -> Fields:
-    """Read fields as Redis gives them: a name, its value, the next name."""
-    return dict(zip(flat[::2], flat[1::2], strict=True))
+def _links(raws: Sequence[tuple[bytes, Sequence[bytes]]]) -> list[Link]:
+    """Read entries as Redis gives them: an id, and the fields in the order in which ``log.lua`` writes them.
+
+    Most follow the one before them in `raws`, whose id need not be read again.
+    """
+    links = []
+    last, last_raw = ORIGIN, b""
+    for raw, (_, channel, _, scope, _, stored, _, previous, *_) in raws:
+        before = last if previous == last_raw else _stored_previous(previous)
+        last, last_raw = stored_cursor(raw), raw
+        links.append(Link(Entry(last, channel.decode(), scope.decode(), stored), before))
+    return links
 
 
-def _link(raw: tuple[bytes, Fields]) -> Link:
-    id_, fields = raw
-    entry = Entry(stored_cursor(id_), fields[b"c"].decode(), fields[b"s"].decode(), fields[b"b"])
-    previous = fields[b"p"]
-    return Link(entry, stored_cursor(previous) if previous else ORIGIN)
+def _stored_previous(raw: bytes) -> Cursor:
+    """Read the id before an entry; the first one of a log has none."""
+    return stored_cursor(raw) if raw else ORIGIN
 
 
 def _collect(

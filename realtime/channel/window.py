@@ -110,7 +110,10 @@ class Window:
             self._entries.append(entry)
             self.bytes += entry.size
             for key in _keys(entry):
-                self._scopes.setdefault(key, Track()).append(entry)
+                track = self._scopes.get(key)
+                if track is None:
+                    track = self._scopes[key] = Track()
+                track.append(entry)
             self.position = entry.id
         while len(self._entries) > self.most_events or self.bytes > self.most_bytes:
             self._drop()
@@ -177,11 +180,12 @@ class Window:
 
 
 def _keys(entry: Entry) -> tuple[tuple[str, str], ...]:
-    if entry.is_marker:
+    channel, scope = entry.channel, entry.scope
+    if not scope:
         return ()
-    if entry.scope.startswith("topic:"):
-        return (entry.channel, entry.scope), (entry.channel, EVERY_TOPIC)
-    return ((entry.channel, entry.scope),)
+    if scope.startswith("topic:"):
+        return (channel, scope), (channel, EVERY_TOPIC)
+    return ((channel, scope),)
 
 
 def _once(entries: Iterable[Entry]) -> Iterator[Entry]:

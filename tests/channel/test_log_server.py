@@ -62,9 +62,9 @@ class TestLibrary:
         assert len(await redis.function_list()) == 1
 
     async def test_that_another_gateway_brought_is_not_replaced(self, redis: Redis, log: Log) -> None:
-        older = "redis.register_function('gapless_1_touch', function() return {'1-0', '1-0', '7'} end)"
+        older = "redis.register_function('gapless_2_touch', function() return {'1-0', '1-0', '7'} end)"
         await redis.function_flush()
-        await redis.function_load(f"#!lua name=gapless_1\n{older}")
+        await redis.function_load(f"#!lua name=gapless_2\n{older}")
         try:
             assert (await log.touch()).now_ms == 7
             with pytest.raises(LogUnavailable):
@@ -100,7 +100,7 @@ async def far(line: Proxy) -> AsyncIterator[Log]:
 
 class TestLostReply:
     async def test_a_lost_reply_gives_one_event(self, log: Log, far: Log, line: Proxy) -> None:
-        line.lose_reply(b"gapless_1_append")
+        line.lose_reply(b"gapless_2_append")
         (answer,) = await far.append([draft()])
         assert line.lost.is_set()
         assert not answer.duplicate
@@ -108,13 +108,13 @@ class TestLostReply:
         assert await count(log) == 1
 
     async def test_a_lost_reply_gives_each_event_of_a_batch_once(self, log: Log, far: Log, line: Proxy) -> None:
-        line.lose_reply(b"gapless_1_append")
+        line.lose_reply(b"gapless_2_append")
         answers = await far.append([draft(n, key=f"k{n}") for n in range(5)], "ada")
         assert [answer.duplicate for answer in answers] == [False] * 5
         assert await count(log) == 5
 
     async def test_the_publishers_own_retry_finds_what_was_appended(self, log: Log, far: Log, line: Proxy) -> None:
-        line.lose_reply(b"gapless_1_append", times=2)
+        line.lose_reply(b"gapless_2_append", times=2)
         with pytest.raises(LogUnavailable):
             await far.append([draft(key="k")], "ada")
         (answer,) = await far.append([draft(key="k")], "ada")

@@ -367,7 +367,7 @@ class World:
 
     def lose_replies(self, number: int, count: int = 1) -> None:
         """Lose the replies to the next appends of a gateway."""
-        self.places[number].proxy.lose_reply(b"gapless_1_append", count)
+        self.places[number].proxy.lose_reply(b"gapless_2_append", count)
         self.happened["reply lost"] += count
 
     async def _look(self, server: RedisServer | None = None) -> None:
