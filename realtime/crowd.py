@@ -124,6 +124,10 @@ class Crowd:
         self._count(len(entries), len(answer.body))
         return answer
 
+    def resumed(self) -> None:
+        """Count one who waits again after its cursor; who waits for the first time is counted as anybody."""
+        self._polled.resumes += 1
+
     def _made(self, entries: Sequence[Entry], next_poll_ms: int) -> Answer:
         answers, position = self._hub.answers, self._window.position
         return answers.plain(self._transport, entries, position, next_poll_ms=next_poll_ms, gzip=self._gzip)

@@ -7,6 +7,7 @@ client is to be told (a gap, a move, the end of its token), and whoever is not k
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.channel.reader import Reader, Start
@@ -107,7 +108,7 @@ class KnownClient:
         self._plain_until_ms = FOR_GOOD
         if ticket is not None and standing.renews:
             self._plain_until_ms = renewed_from(ticket, standing.served.parameters.get("hold_ms", 0))
-        self._counted = parts.metrics.answers("GET", f"{EVENTS}/{standing.transport.path}")
+        self._counted = partial(parts.metrics.answered, "GET", f"{EVENTS}/{standing.transport.path}")
 
     def answer(self, cursor: bytes) -> Answer | None:
         """Answer at a cursor; `WAIT`: it is to wait first; `None`: it can't be served here, and nothing was done."""
@@ -140,6 +141,7 @@ class KnownClient:
         last, plan = exchange.listener, self._known.plan
         if isinstance(last, Attachment):
             if last.again(plan):
+                self._crowd.resumed()
                 return
             last.closed()
         follower, replays, hub, _, _ = self._parts.channel

@@ -22,7 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Literal
 
     Mode = Literal["livesum", "livemin", "livemax"]
@@ -93,21 +93,23 @@ class Tally:
 class Polled:
     """Polls of one transport that were answered at once: counted here, and settled with all that each counts in."""
 
-    __slots__ = ("_tallies", "answers", "events", "written")
+    __slots__ = ("_tallies", "answers", "events", "resumes", "written")
 
-    def __init__(self, answers: Sequence[Tally], carried: Carried) -> None:
-        """Count for the series that count answers, events and bytes."""
-        self._tallies = (answers, carried)
-        self.answers = self.events = self.written = 0
+    def __init__(self, answers: Sequence[Tally], resumed: Tally, carried: Carried) -> None:
+        """Count for the series that count answers, cursors that were resumed, events and bytes."""
+        self._tallies = (answers, resumed, carried)
+        self.answers = self.events = self.resumes = self.written = 0
+        """`resumes` are those whose answer is counted elsewhere."""
 
     def settle(self) -> None:
         """Let the metrics have what was counted since the last time."""
-        answers, carried = self._tallies
+        answers, resumed, carried = self._tallies
         for tally in answers:
             tally.add(self.answers)
+        resumed.add(self.answers + self.resumes)
         carried.deliveries.add(self.events)
         carried.written.add(self.written)
-        self.answers = self.events = self.written = 0
+        self.answers = self.events = self.resumes = self.written = 0
 
 
 class Carried(NamedTuple):
@@ -135,7 +137,6 @@ class Metrics:
         self._state()
         self._carried: dict[str, Carried] = {}
         self._polled: dict[str, Polled] = {}
-        self._resumed: dict[str, Tally] = {}
         self._tallies: dict[tuple[object, ...], Tally] = {}
 
     def _delivery(self) -> None:
@@ -236,37 +237,19 @@ class Metrics:
 
     def resumed(self, source: str) -> None:
         """Count a cursor that was read on from the window, or the log."""
-        tally = self._resumed.get(source)
-        if tally is None:
-            tally = self._resumed[source] = self._of(self.resumes, source)
-        tally.add()
+        self._of(self.resumes, source).add()
 
-    def answered(self, method: str, route: str | None, status: int) -> None:
-        """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
-        self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add()
-
-    def answers(self, method: str, route: str) -> Callable[[int], None]:
-        """Return who counts the answers of one endpoint, most of which are 200."""
-        plain = self._of(self.http, method, route, _OK)
-
-        def count(status: int) -> None:
-            if status == _OK:
-                plain.add()
-            else:
-                self.answered(method, route, status)
-
-        return count
+    def answered(self, method: str, route: str | None, status: int, times: int = 1) -> None:
+        """Count answers; `route` is a template of ours, `None` when there is nothing at the address."""
+        self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add(times)
 
     def polled(self, transport: str, route: str) -> Polled:
         """Return what counts the polls that are answered at once."""
         polled = self._polled.get(transport)
         if polled is None:
-            answers = (
-                self._of(self.attaches, transport, ACCEPTED),
-                self._of(self.resumes, "window"),
-                self._of(self.http, "GET", route, 200),
-            )
-            polled = self._polled[transport] = Polled(answers, self.carried(transport))
+            answers = (self._of(self.attaches, transport, ACCEPTED), self._of(self.http, "GET", route, _OK))
+            resumed = self._of(self.resumes, "window")
+            polled = self._polled[transport] = Polled(answers, resumed, self.carried(transport))
         return polled
 
     def _of(self, counter: Counter, *labels: str | int) -> Tally:

@@ -167,25 +167,30 @@ class Attachment:
         if self.is_over:  # within this tick, by what another's delivery brought about
             return
         if not self.stays_open:
-            if self._hub.wheel.now_ms() < self._rests_ms:
-                self._rest(self.position)
-                return
-            limit = self.plan.limit
-            manner = self.group.manner if self.group else None
-            if isinstance(manner, Alike) and len(entries) <= limit and self.is_plain(time.time_ns() // 1_000_000):
-                answer = manner.answer(self._hub.answers, self.transport, entries, position)
-                self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
-                self._hub.meter.attached(self.transport.name, ACCEPTED)
-                self.be_away(answer, len(entries))
-                return
-            position = entries[limit - 1].id if len(entries) > limit else position
-            self._answer(entries[:limit], position=position, more=len(entries) > limit)
+            self._answer_with(entries, position)
             return
         self._put(data, len(entries))
         if not self.exchange.writable:
             self.stall(position)
         elif self.plan.min_interval_ms:
             self._rest(position)
+
+    def _answer_with(self, entries: Sequence[Entry], position: Cursor) -> None:
+        plan, limit = self.plan, self.plan.limit
+        if self._hub.wheel.now_ms() < self._rests_ms:
+            self._rest(self.position)
+        elif len(entries) > limit:
+            self._answer(entries[:limit], position=entries[limit - 1].id, more=True)
+        elif self.is_plain(time.time_ns() // 1_000_000):
+            poll_ms, gzip = plan.terms.next_poll_ms, plan.gzip
+            answer = self._hub.answers.plain(self.transport, entries, position, next_poll_ms=poll_ms, gzip=gzip)
+            self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
+            self._hub.meter.attached(self.transport.name, ACCEPTED)
+            if self.exchange.counted is not None:
+                self.exchange.counted(answer.status)
+            self.be_away(answer, len(entries))
+        else:
+            self._answer(entries, position=position)
 
     def stall(self, cursor: Cursor) -> None:
         """Leave the client alone until its connection has drained; then it reads on from a cursor."""
@@ -227,8 +232,9 @@ class Attachment:
         if self._slept:  # else it is armed for an earlier time, and will look again then
             self._slept = False
             self._arm()
-        hub.meter.resumed("window")
-        hub.back(self)
+        hub.size += 1
+        if plan.replaceable:
+            hub.waits(self)
         return True
 
     def join(self, group: Group) -> None:

@@ -22,9 +22,9 @@ from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
-    from realtime.delivery.exchange import Listener
+    from realtime.delivery.exchange import Counted, Listener
     from realtime.delivery.head import Head
     from realtime.delivery.heading import HeadLines
     from realtime.request import Request
@@ -48,7 +48,7 @@ class Asked(NamedTuple):
 
     before: bytes
     behind: bytes
-    client: Client
+    client: Client | None
 
 
 class Taker(Protocol):
@@ -106,7 +106,7 @@ class DirectExchange:
         self._lane = lane
         self._head = b""
         self._chunked = False
-        self.counted: Callable[[int], None] | None = None
+        self.counted: Counted | None = None
         """Is told the answer's status."""
         self.listener: Listener | None = None
         self.writable = True
@@ -137,8 +137,6 @@ class DirectExchange:
 
     def answer(self, answer: Answer) -> None:
         """Send a whole answer; its bytes are made once for all who are given the same."""
-        if self.counted is not None:
-            self.counted(answer.status)
         self.response_complete = True
         if not self.disconnected:
             self._lane.send(self._lane.whole(answer))
@@ -181,7 +179,7 @@ class Lane(HttpToolsProtocol):
     """Whether the parser has begun a request that it has not read to its end."""
     _heard_s = 0.0
     """When a request was last answered here, by the loop's clock."""
-    _asked: Asked | None = None
+    _asked: Asked = Asked(b"", b"", None)
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
     _file = _NO_FILE
@@ -214,21 +212,21 @@ class Lane(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Take a plain request; leave anything else to uvicorn."""
-        if not self._is_taken(data):
-            super().data_received(data)
-
-    def _is_taken(self, data: bytes) -> bool:
         cycle: Any = self.cycle
         if self._is_within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
-            return False  # who doesn't read its answers, or pipelines, waits its turn
-        asked = self._asked
-        if asked is not None and data.startswith(asked.before) and data.endswith(asked.behind):
-            if self._serves(asked.client, data[len(asked.before) : len(data) - len(asked.behind)]):
-                return True
+            super().data_received(data)  # who doesn't read its answers, or pipelines, waits its turn
+            return
+        before, behind, client = self._asked
+        if client is not None and data.startswith(before) and data.endswith(behind):
+            if self._serves(client, data[len(before) : len(data) - len(behind)]):
+                return
         elif data.startswith(self.taker.publishing):
-            return self._publishes(data)
+            if not self._publishes(data):
+                super().data_received(data)
+            return
         head = self.heads.split(data)
-        return head is not None and (self._knows(head) or self._hands_on(head))
+        if head is None or not (self._knows(head) or self._hands_on(head)):
+            super().data_received(data)
 
     def _knows(self, head: Head) -> bool:
         """Serve who is known, and expect the same again."""

@@ -9,9 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from transports.transport import Answer, Headers
+
+
+class Counted(Protocol):
+    """Who counts answers."""
+
+    def __call__(self, status: int, times: int = 1) -> None:
+        """Count so many of one status."""
 
 
 class Listener(Protocol):
@@ -28,8 +33,8 @@ class Exchange(Protocol):
     """An answer: `begin` once, `write` any number of times, `end` once."""
 
     listener: Listener | None
-    counted: Callable[[int], None] | None
-    """Is told the answer's status."""
+    counted: Counted | None
+    """Is told the answer's status, by `begin`."""
 
     @property
     def writable(self) -> bool:
@@ -49,7 +54,7 @@ class Exchange(Protocol):
         """Send the last part of the body, which may be empty."""
 
     def answer(self, answer: Answer) -> None:
-        """Send a whole answer, which says how long it is."""
+        """Send a whole answer, which says how long it is; whoever sends it to many counts it for all of them."""
 
     def abort(self) -> None:
         """Drop the connection with what it has not taken, as far as the server lets us."""

@@ -184,11 +184,6 @@ class Hub:
         if self._sweep is not None:
             self._sweep.left.discard(attachment)
 
-    def back(self, attachment: Attachment) -> None:
-        """Have one wait again in its place."""
-        self.size += 1
-        self.waits(attachment)
-
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""
         self.is_closed = True

@@ -125,6 +125,9 @@ class Sweep:
                 _log.exception("delivery failed", transport=turn.group.transport.name)
                 attachment.closed()
         turn.count(len(members), events, len(answer.body))
+        for attachment in members[:1]:  # the others are on the same endpoint
+            if attachment.exchange.counted is not None:
+                attachment.exchange.counted(answer.status, len(members))
         turn.tell(answered=True)
         return len(members) * (1 + len(answer.body) // _SLICE_BYTES)
 

@@ -21,10 +21,10 @@ from realtime.errors import LogUnavailable
 from transports.transport import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from realtime.channel.event import Filter
-    from realtime.delivery.exchange import Listener
+    from realtime.delivery.exchange import Counted, Listener
     from transports.transport import Answer, Headers, Transport
 
 MS = 1_795_317_600_000
@@ -40,7 +40,7 @@ class MemoryExchange:
 
     def __init__(self, *, writable: bool = True) -> None:
         self.listener: Listener | None = None
-        self.counted: Callable[[int], None] | None = None
+        self.counted: Counted | None = None
         self.writable = writable
         self.status = 0
         self.headers: dict[bytes, bytes] = {}
