@@ -4,7 +4,8 @@ The log's kernel (docs/architecture.md, "The log's kernel"). The name carries th
 older gateway could not live with is another name. Never loaded with REPLACE.
 
 Keys, all with the partition's hash tag (`base` = "{gapless:<partition>}:"):
-  base log                    stream: every entry; fields c(hannel) s(cope) b(ody) p(revious id) t(otal bytes before it)
+  base log                    stream: every entry; fields, in this order: c(hannel) s(cope) b(ody) p(revious id) t(otal
+                              bytes before it)
   base meta                   hash, never expires: ms n epoch run born floor bytes clock told kept span till, end:<epoch>,
                               cap:<channel> <scope>
   base scope <channel> <scope>   stream: the same ids; field b. A space cannot occur in a name.

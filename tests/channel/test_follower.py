@@ -15,6 +15,8 @@ from realtime.errors import LogUnavailable
 from tests.channel.events import draft, other_epoch, publish
 from tests.channel.following import Following, running
 from tests.channel.model import NOON_MS, ROOMY
+from tests.channel.rules import META
+from tests.channel.simulated import library
 from tests.support.proxy import proxy
 from tests.support.waiting import until
 
@@ -134,6 +136,19 @@ class TestFollow:
         await following.tick()
         assert following.sink.ticks == [published[:2], published[3:]]
         assert following.sink.restarts[1:] == [published[2]]
+
+    async def test_what_came_together_is_witnessed_by_epoch(self, simulated: SimulatedServer) -> None:
+        """The end of one epoch, and the next one, in one read: then the end of the first turns out to be lost."""
+        following = Following(Log(simulated.client, ROOMY), simulated.client)
+        await following.tick()
+        kept, lost = await publish(Log(simulated.client, ROOMY), "broadcast", "broadcast")
+        await simulated.client.function_load(library(), replace=True)
+        (after,) = await publish(Log(simulated.client, ROOMY), "broadcast")
+        assert after.epoch != lost.epoch
+        await following.tick()
+        await simulated.client.hset(META, f"end:{lost.epoch}", str(kept))
+        await following.follower.touch()
+        assert not (await following.log.check(kept)).good
 
     async def test_begins_anew_at_a_fence(self, simulated: SimulatedServer) -> None:
         log = Log(simulated.client, ROOMY)

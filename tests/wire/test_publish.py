@@ -273,6 +273,13 @@ async def test_a_wrong_value_is_422_naming_field_and_index(
     assert (problem["field"], problem["index"]) == (field, 1), "the first bad one"
 
 
+async def test_the_first_bad_event_is_named_whatever_is_wrong_with_it(plain: Gateway) -> None:
+    grammar, kind = event(scope="nowhere"), event(version="1")
+    for first, second, field in ((grammar, kind, "scope"), (kind, grammar, "version")):
+        problem = check_problem(await publish(plain, {"events": [event(), first, second]}), 422, "invalid-field")
+        assert (problem["field"], problem["index"]) == (field, 1)
+
+
 @pytest.mark.parametrize("field", ["event", "scope", "data"])
 async def test_what_is_required_must_be_there(plain: Gateway, field: str) -> None:
     without = {name: value for name, value in event().items() if name != field}
