@@ -19,7 +19,7 @@ from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
 from realtime.request import from_asgi, parse_query
 from realtime.tracing import TRACEPARENT, Trace
-from transports.transport import Answer, problem
+from transports.transport import problem
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from realtime.rates import Rates
     from realtime.request import Request
     from realtime.tracing import Tracer
-    from transports.transport import Transport
+    from transports.transport import Answer, Transport
 
     Scope = dict[str, Any]
     Feed = Callable[[Request, Exchange], None]
@@ -161,7 +161,8 @@ class Dispatcher:
             answer = problem(error)
         except Exception:  # noqa: BLE001 - what would be ASGI's 500 elsewhere
             answer = _failed()
-        write(exchange, Answer(answer.status, (*answer.headers, trace.header), answer.body))
+        exchange.own = trace.header
+        write(exchange, answer)
 
     async def _look_for_key(self, request: Request) -> None:
         """Fetch the key of a token that is not known yet; what is wrong with the token is said when attaching."""

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from transports.transport import Answer, Headers
 
 _NO_FILE: Final = -1
+_BLANK: Final = b"\r\n"
+"""The line that ends a head."""
 
 
 class Client(Protocol):
@@ -97,6 +99,7 @@ class DirectExchange:
         "keep_alive",
         "listener",
         "more_body",
+        "own",
         "response_complete",
         "writable",
     )
@@ -108,6 +111,8 @@ class DirectExchange:
         self._chunked = False
         self.counted: Counted | None = None
         """Is told the answer's status."""
+        self.own: tuple[bytes, bytes] | None = None
+        """A header field that no other answer has: heads are made once for all that have the same."""
         self.listener: Listener | None = None
         self.writable = True
         self.keep_alive = True
@@ -133,6 +138,8 @@ class DirectExchange:
         if self.counted is not None:
             self.counted(status)
         self._head, self._chunked, keep_alive = self._lane.lines(status, headers)
+        if self.own is not None:
+            self._head = b"%b%b: %b\r\n\r\n" % (self._head[: -len(_BLANK)], *self.own)
         self.keep_alive &= keep_alive
 
     def answer(self, answer: Answer) -> None:
