@@ -11,9 +11,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.channel.reader import Reader, Start
-from realtime.crowd import Crowds
 from realtime.delivery.answers import WAIT
 from realtime.delivery.attachment import Attachment
+from realtime.delivery.crowd import Crowd, Kind
 from realtime.delivery.group import share
 from realtime.offers import EVENTS
 from realtime.plan import EARLY_MS, renewed_from
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
     from realtime.attach import Channel
     from realtime.channel.event import Control, Cursor
+    from realtime.channel.follower import Follower
     from realtime.delivery.exchange import Exchange
+    from realtime.delivery.hub import Hub
     from realtime.limits import Limits
     from realtime.metrics import Metrics
     from realtime.plan import Planner
-    from realtime.standing import Known, Standings
+    from realtime.standing import Known, Standing, Standings
     from transports.transport import Answer
 
 _NS: Final = 1_000_000
+_MOST_CROWDS: Final = 1_024
 
 
 class Parts(NamedTuple):
@@ -64,6 +67,29 @@ class KnownClients:
         if not isinstance(client, KnownClient):
             client = known.client = KnownClient(self._parts, known, self._crowds)
         return client
+
+
+class Crowds:
+    """The crowds of one worker."""
+
+    def __init__(self, follower: Follower, hub: Hub, metrics: Metrics) -> None:
+        """Begin with none."""
+        self._follower = follower
+        self._hub = hub
+        self._metrics = metrics
+        self._crowds: dict[Kind, Crowd] = {}
+
+    def of(self, standing: Standing) -> Crowd:
+        """Return the crowd that a client is one of."""
+        transport, (common, _) = standing.transport, share(standing.seen)
+        kind = Kind(transport, common, standing.limit, standing.gzip)
+        crowd = self._crowds.get(kind)
+        if crowd is None:
+            if len(self._crowds) >= _MOST_CROWDS:  # who is in one stays there
+                self._crowds.clear()
+            polled = self._metrics.polled(transport.name, f"{EVENTS}/{transport.path}")
+            crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, polled)
+        return crowd
 
 
 class KnownClient:
@@ -122,7 +148,8 @@ class KnownClient:
             return None
         if self._wait_ms and not (own or since.entries):
             return WAIT
-        return crowd.given(own, next_poll_ms) if own else crowd.answer(since, next_poll_ms)
+        crowd.polled.resumes += 1
+        return crowd.answer(since, own, next_poll_ms)
 
     def _is_back(self, after: Cursor, next_poll_ms: int) -> bool:
         """Note that it came as before, if it need not be told that something ends, and may wait if it is to."""
@@ -141,10 +168,10 @@ class KnownClient:
         last, plan = exchange.listener, self._known.plan
         if isinstance(last, Attachment):
             if last.again(plan):
-                self._crowd.resumed()
+                self._crowd.polled.resumes += 1
                 return
             last.closed()
         follower, replays, hub, _, _ = self._parts.channel
         reader = Reader(follower, replays, self._seen, Start(follower.window.position))
-        transport = self._known.standing.transport
-        Attachment(hub, reader, transport, exchange, plan, plain_until_ms=self._plain_until_ms).start()
+        crowd, until_ms = self._crowd, self._plain_until_ms
+        Attachment(hub, reader, crowd.kind.transport, exchange, plan, crowd=crowd, plain_until_ms=until_ms).start()

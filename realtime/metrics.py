@@ -99,14 +99,13 @@ class Polled:
         """Count for the series that count answers, cursors that were resumed, events and bytes."""
         self._tallies = (answers, resumed, carried)
         self.answers = self.events = self.resumes = self.written = 0
-        """`resumes` are those whose answer is counted elsewhere."""
 
     def settle(self) -> None:
         """Let the metrics have what was counted since the last time."""
         answers, resumed, carried = self._tallies
         for tally in answers:
             tally.add(self.answers)
-        resumed.add(self.answers + self.resumes)
+        resumed.add(self.resumes)
         carried.deliveries.add(self.events)
         carried.written.add(self.written)
         self.answers = self.events = self.resumes = self.written = 0

@@ -23,7 +23,7 @@ import structlog
 
 from realtime.delivery.answers import encode, whole
 from realtime.delivery.controls import control, truncated
-from realtime.delivery.group import ASKED, EVEN, Alike
+from realtime.delivery.group import share
 from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.delivery.state import MOVES, State
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
     from realtime.channel.event import Control, Cursor, Entry
     from realtime.channel.reader import Part, Reader, Truncation
+    from realtime.delivery.crowd import Crowd
     from realtime.delivery.exchange import Exchange
-    from realtime.delivery.group import Group, Manner
+    from realtime.delivery.group import Group
     from realtime.delivery.hub import Hub
     from realtime.delivery.plan import Plan
     from realtime.errors import GaplessError
@@ -71,6 +72,7 @@ class Attachment:
         "_hub",
         "_joined_ms",
         "_on_end",
+        "_own",
         "_patience_ms",
         "_plain_until_ms",
         "_rests_ms",
@@ -79,6 +81,7 @@ class Attachment:
         "_task",
         "_unsaid",
         "_unsent",
+        "crowd",
         "exchange",
         "group",
         "plan",
@@ -96,12 +99,13 @@ class Attachment:
         exchange: Exchange,
         plan: Plan,
         *,
+        crowd: Crowd | None = None,
         plain_until_ms: int = 0,
     ) -> None:
         """Serve an exchange; nothing is written before `start`.
 
-        Whoever has it wait `again` after an answer says until when, in unix milliseconds, nothing but events need be in
-        that answer.
+        One of a `crowd` is answered like all of it, and will wait `again`; `plain_until_ms` says until when, in unix
+        milliseconds, nothing but events need be in its answers.
         """
         self.reader = reader
         self.transport = transport
@@ -129,6 +133,8 @@ class Attachment:
         self._ends_ms = now + plan.hold_ms
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
         self._task: asyncio.Task[None] | None = None
+        self.crowd = crowd
+        self._own = share(reader.interest)[1] if crowd is not None else ()
         self._plain_until_ms = plain_until_ms
         self._slept = False
         """Whether it was away when it was due: it hangs on the wheel no more."""
@@ -167,30 +173,18 @@ class Attachment:
         if self.is_over:  # within this tick, by what another's delivery brought about
             return
         if not self.stays_open:
-            self._answer_with(entries, position)
+            if self._hub.wheel.now_ms() < self._rests_ms:
+                self._rest(self.position)
+                return
+            limit = self.plan.limit
+            position = entries[limit - 1].id if len(entries) > limit else position
+            self._answer(entries[:limit], position=position, more=len(entries) > limit)
             return
         self._put(data, len(entries))
         if not self.exchange.writable:
             self.stall(position)
         elif self.plan.min_interval_ms:
             self._rest(position)
-
-    def _answer_with(self, entries: Sequence[Entry], position: Cursor) -> None:
-        plan, limit = self.plan, self.plan.limit
-        if self._hub.wheel.now_ms() < self._rests_ms:
-            self._rest(self.position)
-        elif len(entries) > limit:
-            self._answer(entries[:limit], position=entries[limit - 1].id, more=True)
-        elif self.is_plain(time.time_ns() // 1_000_000):
-            poll_ms, gzip = plan.terms.next_poll_ms, plan.gzip
-            answer = self._hub.answers.plain(self.transport, entries, position, next_poll_ms=poll_ms, gzip=gzip)
-            self._hub.meter.delivered(self.transport.name, len(entries), len(answer.body))
-            self._hub.meter.attached(self.transport.name, ACCEPTED)
-            if self.exchange.counted is not None:
-                self.exchange.counted(answer.status)
-            self.be_away(answer, len(entries))
-        else:
-            self._answer(entries, position=position)
 
     def stall(self, cursor: Cursor) -> None:
         """Leave the client alone until its connection has drained; then it reads on from a cursor."""
@@ -201,18 +195,30 @@ class Attachment:
         self._arm()
 
     @property
-    def manner(self) -> Manner:
-        """How those are written to who are written to like this one."""
-        plan = self.plan
-        if plan.terms.stays_open:
-            return ASKED if plan.min_interval_ms else EVEN
-        return Alike(plan.limit, plan.terms.next_poll_ms, plan.gzip) if self._plain_until_ms else ASKED
+    def is_even(self) -> bool:
+        """Whether it is written to as soon as there is something, as long as its connection takes it."""
+        return self.plan.terms.stays_open and not self.plan.min_interval_ms
 
-    def is_plain(self, now_ms: int) -> bool:
-        """Tell whether nothing but events need be in its answer, at a time in unix milliseconds."""
-        return now_ms < self._plain_until_ms
+    def pay(self, cursor: Cursor) -> Cursor | None:
+        """Answer as all of the crowd are, with what is after a cursor; return the id of the first event.
 
-    def be_away(self, answer: Answer, events: int) -> None:
+        `None`: there was nothing after all, and it waits on; or more is to be said, and it reads on by itself.
+        """
+        crowd, plan = self.crowd, self.plan
+        since = crowd.after(cursor) if crowd is not None else None
+        own = None if crowd is None else crowd.own(self._own, self.reader.interest, cursor)
+        if crowd is None or since is None or own is None or time.time_ns() // 1_000_000 >= self._plain_until_ms:
+            self._move(State.READING)
+            self.reader.cursor = cursor
+            self._go_on()
+            return None
+        entries = own or since.entries
+        if not entries:
+            return None
+        self._be_away(crowd.answer(since, own, plan.terms.next_poll_ms), len(entries))
+        return entries[0].id
+
+    def _be_away(self, answer: Answer, events: int) -> None:
         """Give an answer that is the same for others too, and keep the place of a client that will wait again."""
         self._events, self._bytes = events, len(answer.body)
         if _level.isEnabledFor(logging.DEBUG):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from realtime.channel.event import BROADCAST, Interest
 from realtime.delivery.answers import encode
@@ -14,46 +14,36 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.channel.event import Cursor, Entry
-    from realtime.delivery.answers import Answers
     from realtime.delivery.attachment import Attachment
+    from realtime.delivery.crowd import Crowd
     from realtime.delivery.exchange import Exchange
-    from transports.transport import Answer, Transport
+    from transports.transport import Transport
 
 _COMMON = frozenset({BROADCAST})
 
-ASKED: Final = "asked"
-"""Each attachment is asked what to write, and when."""
-EVEN: Final = "even"
-"""All are written to as soon as there is something, as long as their connection takes it."""
 
+class Key(NamedTuple):
+    """What members of a group have in common."""
 
-class Alike(NamedTuple):
-    """All are answered as soon as there is something, with one answer, and will wait again."""
-
-    limit: int
-    """Events of one answer, at most."""
-    next_poll_ms: int
-    gzip: bool
-
-    def answer(self, answers: Answers, transport: Transport, entries: Sequence[Entry], position: Cursor) -> Answer:
-        """Return the answer that holds these entries and no more than that."""
-        return answers.plain(transport, entries, position, next_poll_ms=self.next_poll_ms, gzip=self.gzip)
-
-
-Manner = str | Alike
-"""How those in a group are written to: `ASKED`, `EVEN` or `Alike`."""
+    transport: str
+    common: Interest
+    is_even: bool
+    crowd: Crowd | None
 
 
 class Group:
     """Attachments that share a transport, and what all of them see."""
 
-    __slots__ = ("common", "events", "manner", "members", "size", "stamp_ms", "transport")
+    __slots__ = ("common", "crowd", "events", "is_even", "key", "members", "size", "stamp_ms", "transport")
 
-    def __init__(self, transport: Transport, common: Interest, manner: Manner) -> None:
-        """Begin without members, written to in a manner."""
+    def __init__(self, transport: Transport, key: Key) -> None:
+        """Begin without members; those of an even group are written to at once, each as soon as there is something.
+
+        Those of a crowd are answered alike, and will wait again.
+        """
+        self.key = key
         self.transport = transport
-        self.common = common
-        self.manner = manner
+        _, self.common, self.is_even, self.crowd = key
         self.members: dict[Attachment, Exchange] = {}
         self.stamp_ms = 0
         """When all members were last written to at once, by the wheel's clock."""
@@ -61,10 +51,10 @@ class Group:
         """What all members were written at once: whoever comes and goes counts what came between."""
 
     def here(self) -> list[Attachment]:
-        """Return the members that wait to be written to: all but those who are away."""
-        if isinstance(self.manner, Alike):
-            return [one for one in self.members if one.state is not State.AWAY]
-        return list(self.members)
+        """Return the members that are attached: all but those who are away."""
+        if self.crowd is None:
+            return list(self.members)
+        return [one for one in self.members if one.state is not State.AWAY]
 
     def join(self, entries: Sequence[Entry], position: Cursor) -> bytes:
         """Make one write of entries; answers that do not stay open are made one by one instead."""

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Final
 
 from realtime.channel.event import ORIGIN, Cursor
 from realtime.delivery.answers import Answers
-from realtime.delivery.group import Group, share
+from realtime.delivery.group import Group, Key, share
 from realtime.delivery.meter import Meter
+from realtime.delivery.owed import Owed
 from realtime.delivery.state import State
 from realtime.delivery.sweep import Sweep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from realtime.channel.event import Entry, Interest
+    from realtime.channel.event import Entry
     from realtime.delivery.attachment import Attachment
-    from realtime.delivery.group import Manner
     from realtime.delivery.sweep import Own
     from realtime.delivery.wheel import Wheel
 
@@ -45,7 +45,8 @@ class Hub:
         self.size = 0
         """How many are attached: served now, and not away."""
         self._held: set[Attachment] = set()
-        self._groups: dict[tuple[str, Interest, Manner], Group] = {}
+        self._groups: dict[Key, Group] = {}
+        self._owed = Owed(self.meter)
         self._scopes: dict[tuple[str, str], set[Attachment]] = {}
         self._waiting: dict[str, Attachment] = {}
         self._sweep: Sweep | None = None
@@ -66,13 +67,18 @@ class Hub:
         """Begin to deliver the entries of one tick; a small one is delivered at once, the rest of a large one later."""
         while self._sweep is not None:
             self._advance()
-        now_ms = self.wheel.now_ms()
         own, groups = self._own(entries), self._groups.values()
-        self._sweep = Sweep(entries, self.position, groups, own, self.answers, self.meter, now_ms)
+        for group in groups:
+            if group.crowd is not None:
+                concerned = group.here() if any(map(group.common.sees, entries)) else own.get(group, ())
+                self._owed.owe(concerned, self.position)
+        even = [group for group in groups if group.crowd is None]
+        self._sweep = Sweep(entries, self.position, even, own, self.meter, self.wheel.now_ms())
         self._slices = self._sweep.slices()
         self._seconds = 0.0
         self.position = entries[-1].id
         self._go_on()
+        self._owed.pay()
 
     async def settled(self) -> None:
         """Wait until a tick is delivered to everyone whom it concerns."""
@@ -128,16 +134,18 @@ class Hub:
 
     def position_of(self, attachment: Attachment) -> Cursor:
         """Return where an attachment at the tail stands."""
-        sweep = self._sweep
+        owed, sweep = self._owed.cursor_of(attachment), self._sweep
+        if owed is not None:
+            return owed
         return sweep.since if sweep is not None and attachment in sweep.left else self.position
 
     def adopt(self, attachment: Attachment) -> None:
         """Take over an attachment that is at the tail."""
         common, own = share(attachment.reader.interest)
-        key = (attachment.transport.name, common, attachment.manner)
+        key = Key(attachment.transport.name, common, attachment.is_even, attachment.crowd)
         group = self._groups.get(key)
         if group is None:
-            group = self._groups[key] = Group(attachment.transport, common, attachment.manner)
+            group = self._groups[key] = Group(attachment.transport, key)
         group.members[attachment] = attachment.exchange
         attachment.join(group)
         for scope in own:
@@ -167,10 +175,11 @@ class Hub:
         """Give an attachment back to itself."""
         group = attachment.leave_group()
         del group.members[attachment]
+        self._owed.drop(attachment)
         if self._sweep is not None:
             self._sweep.withdraw(attachment, group)
         if not group.members:
-            del self._groups[group.transport.name, group.common, group.manner]
+            del self._groups[group.key]
         _, own = share(attachment.reader.interest)
         for scope in own:
             held = self._scopes[scope]
@@ -181,8 +190,7 @@ class Hub:
     def left(self, attachment: Attachment) -> None:
         """Keep the place of one that was answered, and is expected back."""
         self.size -= 1
-        if self._sweep is not None:
-            self._sweep.left.discard(attachment)
+        self._owed.drop(attachment)
 
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""

@@ -7,7 +7,6 @@ meanwhile has read that far already; whoever leaves before its turn reads on by 
 
 from __future__ import annotations
 
-import time
 from operator import attrgetter
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,18 +14,14 @@ import structlog
 
 from realtime.channel.event import ORIGIN
 from realtime.channel.reader import BATCH_BYTES
-from realtime.delivery.group import ASKED, Alike
-from realtime.metrics import ACCEPTED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from realtime.channel.event import Cursor, Entry
-    from realtime.delivery.answers import Answers
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.group import Group
     from realtime.delivery.meter import Meter
-    from transports.transport import Answer
 
 Own = dict["Attachment", list["Entry"]]
 """Who sees entries of a tick that its group does not share, and which."""
@@ -46,8 +41,6 @@ class Piece(NamedTuple):
     entries: Sequence[Entry]
     data: bytes
     position: Cursor
-    answer: Answer | None = None
-    """For those who are answered alike."""
 
 
 class Sweep:
@@ -59,7 +52,6 @@ class Sweep:
         since: Cursor,
         groups: Iterable[Group],
         own: Mapping[Group | None, Own],
-        answers: Answers,
         meter: Meter,
         now_ms: int,
     ) -> None:
@@ -67,7 +59,7 @@ class Sweep:
         self.since = since
         self.left: set[Attachment] = set()
         parts = list(_parts(entries))
-        turns = [_Turn(group, parts, own.get(group, {}), answers, meter) for group in groups]
+        turns = [_Turn(group, parts, own.get(group, {}), meter) for group in groups]
         self._turns = {turn.group: turn for turn in turns if turn.members}
         for turn in self._turns.values():
             self.left.update(turn.members)
@@ -81,7 +73,8 @@ class Sweep:
                 for begin in range(0, len(turn.even), SLICE):
                     if room <= 0:
                         yield
-                    room = SLICE - self._give(turn, turn.even[begin : begin + SLICE], turn.at_once)
+                        room = SLICE
+                    room -= self._write(turn, turn.even[begin : begin + SLICE], turn.at_once)
             for attachment in turn.others:
                 if room <= 0:
                     turn.tell()
@@ -91,16 +84,10 @@ class Sweep:
                     room -= 1 + self._deliver(turn, attachment) // _SLICE_BYTES
             turn.tell()
 
-    def _give(self, turn: _Turn, members: Sequence[Attachment], piece: Piece) -> int:
-        """Give the same to many; return what room it took."""
-        here = [one for one in members if one in self.left]  # else it has left its group, or was away, meanwhile
-        if piece.answer is None:
-            return self._write(turn, here, piece)
-        return self._answer(turn, here, piece.answer, len(piece.entries))
-
     def _write(self, turn: _Turn, members: Sequence[Attachment], piece: Piece) -> int:
         """Write the same to many, and touch nothing of theirs but what is written to; return what room it took."""
         left, exchanges, data = self.left, turn.group.members, piece.data
+        members = [one for one in members if one in left]  # else it has left its group meanwhile
         for attachment in members:
             exchange = exchanges[attachment]
             try:
@@ -116,26 +103,11 @@ class Sweep:
         turn.tell()
         return len(members) * (1 + len(data) // _SLICE_BYTES)
 
-    def _answer(self, turn: _Turn, members: Sequence[Attachment], answer: Answer, events: int) -> int:
-        """Give many who waited the same answer; return what room it took."""
-        for attachment in members:
-            try:
-                attachment.be_away(answer, events)
-            except Exception:  # noqa: BLE001 - as above
-                _log.exception("delivery failed", transport=turn.group.transport.name)
-                attachment.closed()
-        turn.count(len(members), events, len(answer.body))
-        for attachment in members[:1]:  # the others are on the same endpoint
-            if attachment.exchange.counted is not None:
-                attachment.exchange.counted(answer.status, len(members))
-        turn.tell(answered=True)
-        return len(members) * (1 + len(answer.body) // _SLICE_BYTES)
-
     def _deliver(self, turn: _Turn, attachment: Attachment) -> int:
         """Write to one attachment; return how many bytes."""
         left, size = self.left, 0
         try:
-            for entries, data, position, _ in turn.pieces(attachment):
+            for entries, data, position in turn.pieces(attachment):
                 attachment.deliver(entries, data, position)
                 turn.events += len(entries)
                 size += len(data)
@@ -148,22 +120,23 @@ class Sweep:
         turn.size += size
         if attachment in left:
             left.discard(attachment)
-            turn.uncount(attachment)
+            if turn.at_once is not None:  # which its group has counted for it
+                attachment.count(-len(turn.at_once.entries), -len(turn.at_once.data))
         return size
 
     def withdraw(self, attachment: Attachment, group: Group) -> None:
         """Leave out an attachment that leaves its group."""
         if attachment in self.left:
             self.left.discard(attachment)
-            self._turns[group].uncount(attachment)
+            piece = self._turns[group].at_once
+            if piece is not None:
+                attachment.count(-len(piece.entries), -len(piece.data))
 
 
 class _Turn:
     """One group's turn in a sweep: who is written to, and what."""
 
-    def __init__(
-        self, group: Group, parts: Sequence[Sequence[Entry]], own: Own, answers: Answers, meter: Meter
-    ) -> None:
+    def __init__(self, group: Group, parts: Sequence[Sequence[Entry]], own: Own, meter: Meter) -> None:
         self.group = group
         self._own = own
         self._meter = meter
@@ -172,46 +145,22 @@ class _Turn:
         common = [(part[-1].id, [entry for entry in part if group.common.sees(entry)]) for part in parts]
         self._shared = [Piece(seen, group.join(seen, position), position) for position, seen in common]
         self._common = [piece for piece in self._shared if piece.entries]
-        self.members = group.here() if self._common else list(own)
-        self.at_once = self._whole(answers)
+        self.members = list(group.members if self._common else own)
+        self.at_once: Piece | None = None
         """What is written to all who see no more than that, without asking any of them."""
-        self.even, self.others = self._split()
+        if group.is_even and len(self._common) == 1:
+            self.at_once = self._common[0]
+        self.even = [one for one in self.members if one not in own] if self.at_once else []
+        self.others = list(own) if self.at_once else self.members
         self.clients = self.events = self.size = 0
         """Written since it was last told."""
 
-    def _whole(self, answers: Answers) -> Piece | None:
-        manner = self.group.manner
-        if manner == ASKED or len(self._common) != 1:
-            return None
-        piece = self._common[0]
-        if not isinstance(manner, Alike):
-            return piece
-        if len(piece.entries) > manner.limit:
-            return None
-        return piece._replace(answer=manner.answer(answers, self.group.transport, piece.entries, piece.position))
-
-    def _split(self) -> tuple[Sequence[Attachment], Sequence[Attachment]]:
-        """Tell those who are written to alike from those who are asked."""
-        if self.at_once is None:
-            return (), self.members
-        even = [one for one in self.members if one not in self._own]
-        if self.at_once.answer is None:
-            return even, list(self._own)
-        now_ms = time.time_ns() // 1_000_000
-        due = [one for one in even if not one.is_plain(now_ms)]
-        return ([one for one in even if one.is_plain(now_ms)] if due else even), [*self._own, *due]
-
     def begin(self, now_ms: int) -> None:
-        """Let the group count what is written to all its members; who is answered counts for itself."""
-        if self.at_once is not None and self.at_once.answer is None:
+        """Let the group count what is written to all its members."""
+        if self.at_once is not None:
             self.group.events += len(self.at_once.entries)
             self.group.size += len(self.at_once.data)
             self.group.stamp_ms = now_ms
-
-    def uncount(self, attachment: Attachment) -> None:
-        """Take back from one what its group has counted for it."""
-        if self.at_once is not None and self.at_once.answer is None:
-            attachment.count(-len(self.at_once.entries), -len(self.at_once.data))
 
     def count(self, clients: int, events: int, size: int) -> None:
         """Count what was written to so many clients alike."""
@@ -227,11 +176,11 @@ class _Turn:
     def _merged(self, own: Sequence[Entry]) -> list[Piece]:
         """Put what all see and what one sees into one order; those who see the same share one buffer."""
         if len(self._shared) == 1:
-            common, _, position, _ = self._shared[0]
+            common, _, position = self._shared[0]
             seen = _merge(common, own)
             return [Piece(seen, self._join(seen, position), position)]
         pieces, begin = [], ORIGIN
-        for common, shared, position, _ in self._shared:
+        for common, shared, position in self._shared:
             theirs = [entry for entry in own if begin < entry.id <= position]
             begin = position
             seen = _merge(common, theirs) if theirs else common
@@ -246,13 +195,11 @@ class _Turn:
             joined = self._joined[entries] = self.group.join(seen, position)
         return joined
 
-    def tell(self, *, answered: bool = False) -> None:
-        """Count what was written since the last time; `answered`: alike, to so many who waited."""
+    def tell(self) -> None:
+        """Count what was written since the last time."""
         if self.clients:
             name = self.group.transport.name
-            if answered:
-                self._meter.attached(name, ACCEPTED, self.clients)
-            if answered or self.group.transport.stays_open:  # others count themselves: they may be cut, or put off
+            if self.group.transport.stays_open:  # other answers count themselves: they may be cut, or put off
                 self._meter.delivered(name, self.events, self.size)
             self._meter.arrived(name, self._position.ms, self.clients)
             self.clients = self.events = self.size = 0

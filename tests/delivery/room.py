@@ -14,10 +14,13 @@ from realtime.channel.log import Limits, Log, Replay, Verdict
 from realtime.channel.reader import Reader, Replays, Start
 from realtime.channel.window import Window
 from realtime.delivery.attachment import Attachment
+from realtime.delivery.crowd import Crowd, Kind
+from realtime.delivery.group import share
 from realtime.delivery.hub import Hub
 from realtime.delivery.plan import Plan
 from realtime.delivery.wheel import RESOLUTION_MS, Wheel
 from realtime.errors import LogUnavailable
+from realtime.metrics import Metrics
 from transports.transport import Terms
 
 if TYPE_CHECKING:
@@ -153,12 +156,19 @@ class Room:
         self.follower = Follower(self.log, self.window, Redis, self.hub)
         self.follower._refill = False  # noqa: SLF001 - the window stands already
         self._replays = Replays(self.follower)
+        self._crowds: dict[Kind, Crowd] = {}
 
     def publish(self, *entries: Entry) -> None:
         """Follow entries in one tick, as the follower does."""
         self.log.entries += entries
         self.window.extend(entries)
         self.hub.extended(entries)
+
+    def _crowd(self, transport: Transport, seen: Interest, plan: Plan) -> Crowd:
+        kind = Kind(transport, share(seen)[0], plan.limit, plan.gzip)
+        if kind not in self._crowds:
+            self._crowds[kind] = Crowd(kind, self.follower, self.hub, Metrics().polled(transport.name, "/x"))
+        return self._crowds[kind]
 
     def attach(
         self,
@@ -175,7 +185,8 @@ class Room:
         exchange = exchange or MemoryExchange()
         start = Start() if after is None else Start(after, requested=str(after))
         reader = Reader(self.follower, self._replays, interest(channel, held or ("broadcast",), wanted), start)
-        attachment = Attachment(self.hub, reader, transport, exchange, plan, plain_until_ms=plain_until_ms)
+        crowd = self._crowd(transport, reader.interest, plan) if plain_until_ms else None
+        attachment = Attachment(self.hub, reader, transport, exchange, plan, crowd=crowd, plain_until_ms=plain_until_ms)
         attachment.start()
         return attachment, exchange
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realtime.delivery.controls import control
+from realtime.delivery.owed import AT_ONCE
 from realtime.delivery.state import State
-from realtime.delivery.sweep import SLICE
 from realtime.standing import FOR_GOOD
 from tests.delivery.room import BEGIN, WAITING, HandWheel, MemoryExchange, Room, entries, entry
 from tests.support.waiting import until
@@ -191,13 +190,6 @@ async def test_one_that_is_due_a_ticket_is_asked_and_goes(room: Room) -> None:
     assert [waiter.attachment.state for waiter in waiters] == [State.AWAY, State.ENDED]
 
 
-async def test_being_plain_ends_at_its_time(room: Room) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    waiter = Waiter(room, until_ms=now_ms + 3_600_000)
-    assert waiter.attachment.is_plain(now_ms + 3_599_999)
-    assert not waiter.attachment.is_plain(now_ms + 3_600_000)
-
-
 async def test_a_session_s_second_wait_ends_a_place_in_silence(room: Room) -> None:
     first = Waiter(room, plan=WAITING._replace(replaceable=True))
     room.publish(*entries(1))
@@ -242,7 +234,7 @@ class Crowd:
 
     def __init__(self, which: Random) -> None:
         self.room = Room()
-        self.waiters = [Waiter(self.room, "broadcast", f"user:{n % 9}", number=n) for n in range(SLICE + 40)]
+        self.waiters = [Waiter(self.room, "broadcast", f"user:{n % 9}", number=n) for n in range(2 * AT_ONCE + 40)]
         self.published: list[tuple[int, str]] = []
         self.which = which
         self.since: dict[Waiter, int] = dict.fromkeys(self.waiters, 0)

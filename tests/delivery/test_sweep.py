@@ -59,6 +59,14 @@ async def test_a_large_one_gives_way_after_each_slice_and_reaches_everyone(room:
     assert (transport.framed, transport.joined) == (2, 1)
 
 
+async def test_many_small_groups_are_more_than_one_slice_too(room: Room) -> None:
+    clients = [room.attach(Lines(), "broadcast", f"topic:{number}.*") for number in range(MANY)]
+    room.publish(*entries(1))
+    assert len(unserved(clients)) == MANY - SLICE
+    await room.hub.settled()
+    assert unserved(clients) == []
+
+
 async def test_those_left_stand_where_the_tick_found_them(room: Room) -> None:
     room.publish(*entries(1))
     clients = [room.attach(Lines(), after=Cursor(MS + 1, 1)) for _ in range(MANY)]

@@ -1,0 +1,134 @@
+"""Crowds: known clients that ask for the same in the same way, and what is made once for all of them.
+
+They share what all of them see (broadcasts, and what their patterns match); what one sees by a scope of its own is its
+own matter. After one cursor, all who have nothing of their own are given the same answer.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from realtime.channel.event import parse_cursor
+from realtime.channel.reader import BATCH_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realtime.channel.event import Cursor, Entry, Interest
+    from realtime.channel.follower import Follower
+    from realtime.delivery.hub import Hub
+    from realtime.metrics import Polled
+    from transports.transport import Answer, Transport
+
+_MOST_CURSORS: Final = 512
+
+
+class Kind(NamedTuple):
+    """What those in a crowd have in common."""
+
+    transport: Transport
+    common: Interest
+    """What all of them see."""
+    limit: int
+    """Events of one answer, at most."""
+    gzip: bool
+    """Whether they take answers compressed."""
+
+
+class Since:
+    """What all of a crowd see after one cursor, and the answers that were made of it."""
+
+    __slots__ = ("after", "answers", "entries", "is_tail")
+
+    def __init__(self, after: Cursor, entries: Sequence[Entry], *, is_tail: bool) -> None:
+        """Hold what was read; nothing is made of it yet."""
+        self.after = after
+        self.entries = entries
+        self.is_tail = is_tail
+        """Whether there is nothing after the cursor, for anybody."""
+        self.answers: dict[int, Answer] = {}
+        """By when the client is to come again, in ms."""
+
+
+class Crowd:
+    """Known clients of one kind."""
+
+    __slots__ = ("_base", "_follower", "_found", "_hub", "_position", "_window", "kind", "polled")
+
+    def __init__(self, kind: Kind, follower: Follower, hub: Hub, polled: Polled) -> None:
+        """Begin with what nobody has asked for yet; answers are counted by `polled`."""
+        self.kind = kind
+        self.polled = polled
+        self._hub = hub
+        self._follower = follower
+        self._window = window = follower.window
+        self._found: dict[bytes | Cursor, Since] = {}
+        self._position = self._base = window.position
+
+    def since(self, cursor: bytes) -> Since | None:
+        """Return what is after a client's cursor; `None`: it is none, not in the window, or more than an answer holds.
+
+        Nor where clients are not served just now, or something has happened that was not followed yet.
+        """
+        if self._hub.is_closed or not self._follower.is_current:
+            return None
+        return self._known(cursor) or self._find(cursor, _position(cursor))
+
+    def after(self, cursor: Cursor) -> Since | None:
+        """Return what is after a cursor; `None`: it is not in the window, or more than one answer holds."""
+        return self._known(cursor) or self._find(cursor, cursor)
+
+    def _known(self, cursor: bytes | Cursor) -> Since | None:
+        window = self._window
+        if window.position is not self._position or window.base is not self._base:
+            self._position, self._base = window.position, window.base
+            self._found.clear()
+        return self._found.get(cursor)
+
+    def _find(self, key: bytes | Cursor, after: Cursor | None) -> Since | None:
+        if after is None or not self._window.holds(after):
+            return None
+        entries = self._read(self.kind.common, after)
+        if entries is None:
+            return None
+        if len(self._found) >= _MOST_CURSORS:
+            self._found.clear()
+        since = self._found[key] = Since(after, entries, is_tail=after == self._position)
+        return since
+
+    def own(self, scopes: Sequence[tuple[str, str]], seen: Interest, after: Cursor) -> Sequence[Entry] | None:
+        """Read all that one sees after a cursor, where there is something in its own scopes; else nothing.
+
+        `None`: that is more than one answer holds.
+        """
+        return self._read(seen, after) if self._window.has_after(scopes, after) else ()
+
+    def _read(self, seen: Interest, after: Cursor) -> Sequence[Entry] | None:
+        batch = self._window.read(seen, after, self.kind.limit)
+        if batch.more or sum(entry.size for entry in batch.entries) > BATCH_BYTES:
+            return None
+        return batch.entries
+
+    def answer(self, since: Since, own: Sequence[Entry], next_poll_ms: int) -> Answer:
+        """Answer one: with all that it sees after a cursor, where it has something of its own; else as all are."""
+        answer = self._made(own, next_poll_ms) if own else since.answers.get(next_poll_ms)
+        if answer is None:
+            answer = since.answers[next_poll_ms] = self._made(since.entries, next_poll_ms)
+        polled, events = self.polled, len(own or since.entries)
+        polled.answers += 1
+        polled.written += len(answer.body)
+        if events:
+            polled.events += events
+            self._hub.meter.deliveries[self.kind.transport.name] += events
+        return answer
+
+    def _made(self, entries: Sequence[Entry], next_poll_ms: int) -> Answer:
+        answers, kind = self._hub.answers, self.kind
+        return answers.plain(kind.transport, entries, self._window.position, next_poll_ms=next_poll_ms, gzip=kind.gzip)
+
+
+def _position(cursor: bytes) -> Cursor | None:
+    try:
+        return parse_cursor(cursor.decode("ascii"))
+    except ValueError:
+        return None
