@@ -15,6 +15,7 @@ from realtime.delivery.answers import WAIT
 from realtime.delivery.attachment import Attachment
 from realtime.delivery.crowd import Crowd, Kind
 from realtime.delivery.group import share
+from realtime.delivery.owed import CATCH_UP_MS
 from realtime.offers import EVENTS
 from realtime.plan import EARLY_MS, renewed_from
 from realtime.standing import FOR_GOOD
@@ -56,7 +57,7 @@ class KnownClients:
         """Serve those whose standing is known."""
         self._parts = parts
         follower, _, hub, _, _ = parts.channel
-        self._crowds = Crowds(follower, hub, parts.metrics)
+        self._crowds = Crowds(parts.planner, follower, hub, parts.metrics)
 
     def client(self, key: bytes) -> KnownClient | None:
         """Return the client that a request is of, whatever its cursor, if it is known."""
@@ -72,8 +73,9 @@ class KnownClients:
 class Crowds:
     """The crowds of one worker."""
 
-    def __init__(self, follower: Follower, hub: Hub, metrics: Metrics) -> None:
+    def __init__(self, planner: Planner, follower: Follower, hub: Hub, metrics: Metrics) -> None:
         """Begin with none."""
+        self._planner = planner
         self._follower = follower
         self._hub = hub
         self._metrics = metrics
@@ -82,13 +84,14 @@ class Crowds:
     def of(self, standing: Standing) -> Crowd:
         """Return the crowd that a client is one of."""
         transport, (common, _) = standing.transport, share(standing.seen)
-        kind = Kind(transport, common, standing.limit, standing.gzip)
+        pace = self._planner.pace(standing.served.parameters)
+        kind = Kind(transport, common, standing.limit, standing.gzip, 0 if standing.hold_ms else pace.interval_ms)
         crowd = self._crowds.get(kind)
         if crowd is None:
             if len(self._crowds) >= _MOST_CROWDS:  # who is in one stays there
                 self._crowds.clear()
             polled = self._metrics.polled(transport.name, f"{EVENTS}/{transport.path}")
-            crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, polled)
+            crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, pace, polled)
         return crowd
 
 
@@ -105,7 +108,6 @@ class KnownClient:
         "_name",
         "_next_poll_ms",
         "_own",
-        "_pace",
         "_parts",
         "_plain_until_ms",
         "_presence",
@@ -122,7 +124,6 @@ class KnownClient:
         self._parts, self._known = parts, known
         self._standings, self._limits, self._presence = parts.standings, parts.limits, parts.channel.presence
         self._crowd = crowds.of(standing)
-        self._pace = parts.planner.pace(standing.served.parameters)
         self._own = share(standing.seen)[1]
         self._seen, self._name, self._session = standing.seen, standing.name, standing.session
         self._age = parts.standings.age
@@ -143,35 +144,44 @@ class KnownClient:
         if since is None:
             return None
         own = () if since.is_tail else crowd.own(self._own, self._seen, since.after)
-        next_poll_ms = self._next_poll_ms or self._pace.draw()
+        next_poll_ms = crowd.next_poll()
         if own is None or not self._is_back(since.after, next_poll_ms):
             return None
-        if self._wait_ms and not (own or since.entries):
+        if crowd.is_behind or (self._wait_ms and not (own or since.entries)):
             return WAIT
         crowd.polled.resumes += 1
         return crowd.answer(since, own, next_poll_ms)
 
     def _is_back(self, after: Cursor, next_poll_ms: int) -> bool:
         """Note that it came as before, if it need not be told that something ends, and may wait if it is to."""
-        now_ns, wait_ms = time.time_ns(), self._wait_ms or 2 * next_poll_ms
+        now_ns, wait_ms = time.time_ns(), self._wait_ms or 2 * next_poll_ms + CATCH_UP_MS
         if self._age != self._standings.age or now_ns >= self._until_ns or now_ns + wait_ms * _NS > self._ends_ns:
             return False
         if self._wait_ms and self._limits.is_full:
             return False
         if self._session and self._parts.farewell(self._session):
             return False
-        return self._presence.again(self._name, after, next_poll_ms)
+        return self._presence.again(self._name, after, next_poll_ms or self._next_poll_ms)
 
-    def wait(self, exchange: Exchange) -> None:
-        """Wait at the tail; where it waited last, if it was answered there."""
+    def wait(self, cursor: bytes, exchange: Exchange) -> None:
+        """Wait for what comes after a cursor, in the place where it waited last, if it was answered there."""
         exchange.counted = self._counted
+        crowd, hub = self._crowd, self._parts.channel.hub
+        crowd.polled.resumes += 1
+        attachment, since = self._place(exchange), crowd.since(cursor)
+        if crowd.is_behind and since is not None and not (since.is_tail and self._wait_ms):
+            hub.owe(attachment, since.after)
+
+    def _place(self, exchange: Exchange) -> Attachment:
+        """Have it wait at the tail."""
         last, plan = exchange.listener, self._known.plan
-        if isinstance(last, Attachment):
-            if last.again(plan):
-                self._crowd.polled.resumes += 1
-                return
+        if isinstance(last, Attachment) and last.again(plan):
+            return last
+        if last is not None:
             last.closed()
         follower, replays, hub, _, _ = self._parts.channel
         reader = Reader(follower, replays, self._seen, Start(follower.window.position))
         crowd, until_ms = self._crowd, self._plain_until_ms
-        Attachment(hub, reader, crowd.kind.transport, exchange, plan, crowd=crowd, plain_until_ms=until_ms).start()
+        found = Attachment(hub, reader, crowd.kind.transport, exchange, plan, crowd=crowd, plain_until_ms=until_ms)
+        found.wait()
+        return found

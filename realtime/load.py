@@ -63,21 +63,22 @@ class Stretch:
 class Pace:
     """When those who poll at one interval are to come again."""
 
-    __slots__ = ("_interval_ms", "_stretch")
+    __slots__ = ("_stretch", "interval_ms")
 
     def __init__(self, interval_ms: int, stretch: Stretch) -> None:
         """Have them apart by an interval, and further while there is no time."""
-        self._interval_ms = interval_ms
+        self.interval_ms = interval_ms
+        """Where there is time."""
         self._stretch = stretch
 
     @property
     def mean_ms(self) -> float:
         """How far apart they come just now, on average."""
-        return self._interval_ms * self._stretch.factor
+        return self.interval_ms * self._stretch.factor
 
     def draw(self) -> int:
         """Draw from 0.9 to 1.1 of it, in ms, in steps: answers that are equal but for this are made once."""
-        return int(self._interval_ms * self._stretch.factor * (_NEAREST + int(random() * _STEPS) * _STEP))
+        return int(self.interval_ms * self._stretch.factor * (_NEAREST + int(random() * _STEPS) * _STEP))
 
 
 class Load:

@@ -97,7 +97,7 @@ class Planner:
         return Plan(
             session=session,
             terms=terms,
-            replaceable=standing.renews,
+            replaceable=standing.renews and hold_ms > 0,
             hold_ms=hold_ms,
             heartbeat_ms=parameters.get("heartbeat_ms", 0),
             min_interval_ms=parameters.get("min_interval_ms", 0),

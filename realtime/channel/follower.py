@@ -85,11 +85,6 @@ class Follower:
         """Whether the window is about to begin anew."""
         return self._refill
 
-    @property
-    def is_current(self) -> bool:
-        """Whether the window stands, and holds all that we were acknowledged."""
-        return not self._refill and self.window.position >= self.log.acknowledged
-
     def doubt(self) -> None:
         """Begin the window anew: the log does not have a position that we know, so it is another one."""
         self._refill = True

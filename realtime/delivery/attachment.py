@@ -25,6 +25,7 @@ from realtime.delivery.answers import encode, whole
 from realtime.delivery.controls import control, truncated
 from realtime.delivery.group import share
 from realtime.delivery.meter import AS_POLLING, GONE
+from realtime.delivery.owed import CATCH_UP_MS
 from realtime.delivery.state import MOVES, State
 from realtime.errors import Draining, HistoryTruncated, InternalError, LogUnavailable
 from realtime.metrics import ACCEPTED
@@ -132,6 +133,8 @@ class Attachment:
         """Until when nothing is written but what can't wait."""
         self._ends_ms = now + plan.hold_ms
         self._expires_ms = now + plan.expires_in_ms if plan.expires_in_ms else self._ends_ms
+        if crowd is not None:
+            self._ends_ms = self._expires_ms = now + self._hold_ms
         self._task: asyncio.Task[None] | None = None
         self.crowd = crowd
         self._own = share(reader.interest)[1] if crowd is not None else ()
@@ -146,6 +149,11 @@ class Attachment:
         return self.plan.terms.stays_open
 
     @property
+    def _hold_ms(self) -> int:
+        """How long one of a crowd may wait: who polls is only to catch up, and answered before that."""
+        return self.plan.hold_ms or 2 * CATCH_UP_MS
+
+    @property
     def is_over(self) -> bool:
         """Whether it has been answered to the end."""
         return self.state in _OVER
@@ -158,6 +166,12 @@ class Attachment:
     def on_end(self, ended: Callable[[], None]) -> None:
         """Have somebody told when it ends, however it does."""
         self._on_end = ended
+
+    def wait(self) -> None:
+        """Begin at the tail, as one of a crowd."""
+        self._hub.began(self)
+        self._move(State.LIVE)
+        self._arm()
 
     def start(self) -> None:
         """Begin: at once when the cursor is in the window, else after the log has been asked."""
@@ -204,7 +218,7 @@ class Attachment:
 
         `None`: there was nothing after all, and it waits on; or more is to be said, and it reads on by itself.
         """
-        crowd, plan = self.crowd, self.plan
+        crowd = self.crowd
         since = crowd.after(cursor) if crowd is not None else None
         own = None if crowd is None else crowd.own(self._own, self.reader.interest, cursor)
         if crowd is None or since is None or own is None or time.time_ns() // 1_000_000 >= self._plain_until_ms:
@@ -213,10 +227,9 @@ class Attachment:
             self._go_on()
             return None
         entries = own or since.entries
-        if not entries:
-            return None
-        self._be_away(crowd.answer(since, own, plan.terms.next_poll_ms), len(entries))
-        return entries[0].id
+        if entries or not self.plan.hold_ms:
+            self._be_away(crowd.answer(since, own, crowd.next_poll()), len(entries))
+        return entries[0].id if entries else None
 
     def _be_away(self, answer: Answer, events: int) -> None:
         """Give an answer that is the same for others too, and keep the place of a client that will wait again."""
@@ -233,7 +246,7 @@ class Attachment:
             return False
         hub = self._hub
         self.since_ms = self._stamp_ms = now = hub.wheel.now_ms()
-        self._ends_ms = self._expires_ms = now + plan.hold_ms
+        self._ends_ms = self._expires_ms = now + self._hold_ms
         self.state = State.LIVE
         if self._slept:  # else it is armed for an earlier time, and will look again then
             self._slept = False

@@ -6,7 +6,7 @@ own matter. After one cursor, all who have nothing of their own are given the sa
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from realtime.channel.event import parse_cursor
 from realtime.channel.reader import BATCH_BYTES
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 _MOST_CURSORS: Final = 512
 
 
+class Pace(Protocol):
+    """When those who poll are to come again."""
+
+    def draw(self) -> int:
+        """Return in how many ms one is to."""
+
+
 class Kind(NamedTuple):
     """What those in a crowd have in common."""
 
@@ -33,6 +40,8 @@ class Kind(NamedTuple):
     """Events of one answer, at most."""
     gzip: bool
     """Whether they take answers compressed."""
+    interval_ms: int
+    """How far apart they poll; 0: they wait."""
 
 
 class Since:
@@ -53,12 +62,13 @@ class Since:
 class Crowd:
     """Known clients of one kind."""
 
-    __slots__ = ("_base", "_follower", "_found", "_hub", "_position", "_window", "kind", "polled")
+    __slots__ = ("_base", "_follower", "_found", "_hub", "_pace", "_position", "_window", "kind", "polled")
 
-    def __init__(self, kind: Kind, follower: Follower, hub: Hub, polled: Polled) -> None:
+    def __init__(self, kind: Kind, follower: Follower, hub: Hub, pace: Pace, polled: Polled) -> None:
         """Begin with what nobody has asked for yet; answers are counted by `polled`."""
         self.kind = kind
         self.polled = polled
+        self._pace = pace
         self._hub = hub
         self._follower = follower
         self._window = window = follower.window
@@ -68,9 +78,9 @@ class Crowd:
     def since(self, cursor: bytes) -> Since | None:
         """Return what is after a client's cursor; `None`: it is none, not in the window, or more than an answer holds.
 
-        Nor where clients are not served just now, or something has happened that was not followed yet.
+        Nor where clients are not served just now, or the window is about to begin anew.
         """
-        if self._hub.is_closed or not self._follower.is_current:
+        if self._hub.is_closed or self._follower.is_in_doubt:
             return None
         return self._known(cursor) or self._find(cursor, _position(cursor))
 
@@ -95,6 +105,15 @@ class Crowd:
             self._found.clear()
         since = self._found[key] = Since(after, entries, is_tail=after == self._position)
         return since
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether something has happened that has not been followed here yet."""
+        return self._follower.is_behind
+
+    def next_poll(self) -> int:
+        """Return when one is to come again, in ms; 0: at once."""
+        return self._pace.draw() if self.kind.interval_ms else 0
 
     def own(self, scopes: Sequence[tuple[str, str]], seen: Interest, after: Cursor) -> Sequence[Entry] | None:
         """Read all that one sees after a cursor, where there is something in its own scopes; else nothing.

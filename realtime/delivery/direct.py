@@ -41,7 +41,7 @@ class Client(Protocol):
     def answer(self, cursor: bytes) -> Answer | None:
         """Answer at once; `WAIT`: it has to wait; `None`: that can't be done here, and nothing was."""
 
-    def wait(self, exchange: DirectExchange) -> None:
+    def wait(self, cursor: bytes, exchange: DirectExchange) -> None:
         """Wait on an exchange, as `answer` wanted it."""
 
 
@@ -248,13 +248,13 @@ class Lane(HttpToolsProtocol):
         if answer is None:
             return False
         if answer is WAIT:
-            self._waits(client)
+            self._waits(client, cursor)
         else:
             self.send(self.heading.whole(self.server_state.default_headers, answer))
             self._idle()
         return True
 
-    def _waits(self, client: Client) -> None:
+    def _waits(self, client: Client, cursor: bytes) -> None:
         """Have a client wait; where it waited last, if nothing else was asked meanwhile."""
         cycle: Any = self.cycle
         exchange = self._exchange
@@ -262,7 +262,7 @@ class Lane(HttpToolsProtocol):
             exchange = self._exchanged()
         exchange.response_complete = False
         try:
-            client.wait(exchange)
+            client.wait(cursor, exchange)
         except Exception:  # noqa: BLE001 - as for any other request
             self.taker.fail(exchange)
 

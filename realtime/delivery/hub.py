@@ -16,7 +16,7 @@ from realtime.channel.event import ORIGIN, Cursor
 from realtime.delivery.answers import Answers
 from realtime.delivery.group import Group, Key, share
 from realtime.delivery.meter import Meter
-from realtime.delivery.owed import Owed
+from realtime.delivery.owed import CATCH_UP_MS, Owed
 from realtime.delivery.state import State
 from realtime.delivery.sweep import Sweep
 
@@ -186,6 +186,11 @@ class Hub:
             held.discard(attachment)
             if not held:
                 del self._scopes[scope]
+
+    def owe(self, attachment: Attachment, since: Cursor) -> None:
+        """Let one at the tail stand at an earlier cursor, until the next tick; or for so long, if there is none."""
+        self._owed.owe((attachment,), since)
+        self._owed.pay_within(CATCH_UP_MS)
 
     def left(self, attachment: Attachment) -> None:
         """Keep the place of one that was answered, and is expected back."""

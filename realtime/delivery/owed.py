@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 128
 """Attachments that are answered in one turn of the event loop."""
 
+CATCH_UP_MS: Final = 1_000
+"""How long an answer may wait for what is known to have happened, and has not been followed yet."""
+
 _log = structlog.get_logger("gapless.delivery")
 
 
@@ -34,6 +37,7 @@ class Owed:
         self._meter = meter
         self._cursors: OrderedDict[Attachment, Cursor] = OrderedDict()
         self._is_paying = False
+        self._timer: asyncio.TimerHandle | None = None
 
     def owe(self, attachments: Iterable[Attachment], since: Cursor) -> None:
         """Let some know of what came after a cursor; who is owed something already stands at an earlier one."""
@@ -47,6 +51,15 @@ class Owed:
     def drop(self, attachment: Attachment) -> None:
         """Owe one nothing any more."""
         self._cursors.pop(attachment, None)
+
+    def pay_within(self, ms: int) -> None:
+        """Answer after a time what was not answered by then: one timer for all."""
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(ms / 1000, self._pay_late)
+
+    def _pay_late(self) -> None:
+        self._timer = None
+        self.pay()
 
     def pay(self) -> None:
         """Answer some now, and the others in later turns."""

@@ -20,6 +20,7 @@ from realtime.delivery.hub import Hub
 from realtime.delivery.plan import Plan
 from realtime.delivery.wheel import RESOLUTION_MS, Wheel
 from realtime.errors import LogUnavailable
+from realtime.load import Pace, Stretch
 from realtime.metrics import Metrics
 from transports.transport import Terms
 
@@ -165,9 +166,10 @@ class Room:
         self.hub.extended(entries)
 
     def _crowd(self, transport: Transport, seen: Interest, plan: Plan) -> Crowd:
-        kind = Kind(transport, share(seen)[0], plan.limit, plan.gzip)
+        kind = Kind(transport, share(seen)[0], plan.limit, plan.gzip, 0 if plan.hold_ms else 5_000)
         if kind not in self._crowds:
-            self._crowds[kind] = Crowd(kind, self.follower, self.hub, Metrics().polled(transport.name, "/x"))
+            pace, polled = Pace(5_000, Stretch()), Metrics().polled(transport.name, "/x")
+            self._crowds[kind] = Crowd(kind, self.follower, self.hub, pace, polled)
         return self._crowds[kind]
 
     def attach(

@@ -139,6 +139,20 @@ async def test_whatever_is_published_while_it_waits_or_not_comes_once_and_in_ord
         assert waiter.ids == published
 
 
+@pytest.mark.parametrize("endpoint", ["long-poll", "poll"])
+async def test_what_was_published_before_it_asks_is_in_its_answer(served: Gateway, endpoint: str) -> None:
+    async with waiting(served, f"reads-{endpoint}") as waiter:
+        for number in range(40):
+            scope = "broadcast" if number % 3 else f"user:{waiter.sub}"
+            published = await served.publish({"scope": scope}, {"scope": "user:else"}, {"scope": "broadcast"})
+            waiter.send(f"/api/v1/events/{endpoint}?cursor={waiter.cursor}")
+            assert await waiter.take() == [published[0], published[2]]
+            if number % 2:
+                await served.publish({"scope": "user:else"})
+                waiter.send(f"/api/v1/events/poll?cursor={waiter.cursor}")
+                assert await waiter.take() == []
+
+
 async def test_its_hold_passes(served: Gateway) -> None:
     async with waiting(served) as waiter:
         for _ in range(2):
