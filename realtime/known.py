@@ -147,7 +147,7 @@ class KnownClient:
         next_poll_ms = crowd.next_poll()
         if own is None or not self._is_back(since.after, next_poll_ms):
             return None
-        if crowd.is_behind or (self._wait_ms and not (own or since.entries)):
+        if (self._wait_ms and not (own or since.entries)) or crowd.is_behind:
             return WAIT
         crowd.polled.resumes += 1
         return crowd.answer(since, own, next_poll_ms)
@@ -166,11 +166,12 @@ class KnownClient:
     def wait(self, cursor: bytes, exchange: Exchange) -> None:
         """Wait for what comes after a cursor, in the place where it waited last, if it was answered there."""
         exchange.counted = self._counted
-        crowd, hub = self._crowd, self._parts.channel.hub
+        crowd = self._crowd
         crowd.polled.resumes += 1
-        attachment, since = self._place(exchange), crowd.since(cursor)
-        if crowd.is_behind and since is not None and not (since.is_tail and self._wait_ms):
-            hub.owe(attachment, since.after)
+        attachment = self._place(exchange)
+        since = crowd.since(cursor) if crowd.is_behind else None
+        if since is not None and not (since.is_tail and self._wait_ms):
+            self._parts.channel.hub.owe(attachment, since.after)
 
     def _place(self, exchange: Exchange) -> Attachment:
         """Have it wait at the tail."""

@@ -237,7 +237,7 @@ class Attachment:
         if _level.isEnabledFor(logging.DEBUG):
             self._tell_end("answered")
         self.state = State.AWAY
-        self._hub.left(self)
+        self._hub.size -= 1
         self.exchange.answer(answer)
 
     def again(self, plan: Plan) -> bool:

@@ -192,11 +192,6 @@ class Hub:
         self._owed.owe((attachment,), since)
         self._owed.pay_within(CATCH_UP_MS)
 
-    def left(self, attachment: Attachment) -> None:
-        """Keep the place of one that was answered, and is expected back."""
-        self.size -= 1
-        self._owed.drop(attachment)
-
     def close(self) -> None:
         """End every answer, and begin none any more; the clients come back with their cursors."""
         self.is_closed = True

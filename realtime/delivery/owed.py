@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.meter import Meter
 
-AT_ONCE: Final = 128
-"""Attachments that are answered in one turn of the event loop."""
+AT_ONCE: Final = 32
+"""Attachments that are answered in one turn of the event loop: a millisecond's work, with the requests that follow."""
 
 CATCH_UP_MS: Final = 1_000
 """How long an answer may wait for what is known to have happened, and has not been followed yet."""
