@@ -68,18 +68,24 @@ class Owed:
 
     def _pay(self) -> None:
         arrived: Counter[tuple[str, int]] = Counter()
-        for _ in range(min(len(self._cursors), AT_ONCE)):
-            attachment, cursor = self._cursors.popitem(last=False)
-            try:
-                first = attachment.pay(cursor)
-            except Exception:  # noqa: BLE001 - a server's or ours, of one answer: all others get theirs
-                _log.exception("delivery failed", transport=attachment.transport.name)
-                attachment.closed()
-            else:
+        try:
+            for _ in range(min(len(self._cursors), AT_ONCE)):
+                attachment, cursor = self._cursors.popitem(last=False)
+                first = self._give(attachment, cursor)
                 if first is not None:
                     arrived[attachment.transport.name, first.ms] += 1
-        for (name, appended_ms), clients in arrived.items():
-            self._meter.arrived(name, appended_ms, clients)
-        self._is_paying = bool(self._cursors)
-        if self._is_paying:
-            asyncio.get_running_loop().call_soon(self._pay)
+            for (name, appended_ms), clients in arrived.items():
+                self._meter.arrived(name, appended_ms, clients)
+        finally:
+            self._is_paying = bool(self._cursors)
+            if self._is_paying:
+                asyncio.get_running_loop().call_soon(self._pay)
+
+    def _give(self, attachment: Attachment, cursor: Cursor) -> Cursor | None:
+        """Answer one; return the id of the first event that it was given, if any."""
+        try:
+            return attachment.pay(cursor)
+        except Exception:  # noqa: BLE001 - a server's or ours, of one answer: all others get theirs
+            _log.exception("delivery failed", transport=attachment.transport.name)
+            attachment.closed()
+        return None

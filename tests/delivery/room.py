@@ -189,7 +189,10 @@ class Room:
         reader = Reader(self.follower, self._replays, interest(channel, held or ("broadcast",), wanted), start)
         crowd = self._crowd(transport, reader.interest, plan) if plain_until_ms else None
         attachment = Attachment(self.hub, reader, transport, exchange, plan, crowd=crowd, plain_until_ms=plain_until_ms)
-        attachment.start()
+        if crowd is not None and after == self.window.position:
+            attachment.wait()
+        else:
+            attachment.start()
         return attachment, exchange
 
 
