@@ -20,8 +20,10 @@ if TYPE_CHECKING:
     """What one publisher wants appended, all or nothing."""
     Answers = list[Sequence[Appended] | Exception]
 
-_MOST_EVENTS = 1_000
+_MOST_EVENTS = 500
 _MOST_BYTES = 1024 * 1024
+_CALLS = 2
+"""While Redis works on one, another is made ready: of large batches alone, for small ones go together."""
 
 
 class Appender(Protocol):
@@ -37,7 +39,7 @@ class Appends:
     def __init__(self, log: Appender) -> None:
         """Append to a log."""
         self._log = log
-        self._together: Together[Drafts, Sequence[Appended]] = Together(self._append, _fitting)
+        self._together: Together[Drafts, Sequence[Appended]] = Together(self._append, _fitting, _CALLS)
 
     async def append(self, drafts: Sequence[Draft], publisher: str = "") -> Sequence[Appended]:
         """Append all events or none, once each.

@@ -23,33 +23,45 @@ class Together(Generic[Question, Answer]):
         self,
         carry: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]],
         fitting: Callable[[Sequence[Question]], int],
+        calls: int = 1,
     ) -> None:
         """Ask by `carry`, which returns an answer, or what is wrong, for each question, in order.
 
-        `fitting` tells how many of those that wait, from the first on, one call carries; at least one is taken.
+        `fitting` tells how many of those that wait, from the first on, one call carries; at least one is taken. Where
+        more wait than that, up to so many `calls` are under way at a time.
         """
         self._carry = carry
         self._fitting = fitting
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
-        self._running: asyncio.Task[None] | None = None
+        self._calls = calls
+        self._running: set[asyncio.Task[None] | None] = set()
 
     async def ask(self, question: Question) -> Answer:
         """Ask, together with whoever else asks meanwhile; raises what the answer is, or the call fails with."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((question, answer))
-        if self._running is None:
-            self._running = loop.create_task(self._run())
+        if not self._running:
+            self._begin()
         return await answer
+
+    def _begin(self) -> None:
+        self._running.add(asyncio.get_running_loop().create_task(self._run()))
 
     async def _run(self) -> None:
         try:
             while self._waiting:
-                count = max(1, self._fitting([question for question, _ in self._waiting]))
-                taken, self._waiting = self._waiting[:count], self._waiting[count:]
-                await self._call(taken)
-        finally:
-            self._running = None
+                await self._call(self._take())
+        finally:  # at once, and not when the task is done: who asks in between would wait for nobody
+            self._running.discard(asyncio.current_task())
+
+    def _take(self) -> Sequence[tuple[Question, asyncio.Future[Answer]]]:
+        """Take as many as one call carries; have another one made for the others, if it may be."""
+        count = max(1, self._fitting([question for question, _ in self._waiting]))
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        if self._waiting and len(self._running) < self._calls:
+            self._begin()
+        return taken
 
     async def _call(self, taken: Sequence[tuple[Question, asyncio.Future[Answer]]]) -> None:
         try:
