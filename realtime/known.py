@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from transports.transport import Answer
 
 _NS: Final = 1_000_000
-_MOST_CROWDS: Final = 1_024
+_MOST_CROWDS: Final = 256
 
 
 class Parts(NamedTuple):

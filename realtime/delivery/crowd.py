@@ -20,7 +20,9 @@ if TYPE_CHECKING:
     from realtime.metrics import Polled
     from transports.transport import Answer, Transport
 
-_MOST_CURSORS: Final = 512
+_MOST_CURSORS: Final = 64
+_LARGEST: Final = 4 * 1024
+"""Bytes of an answer that is kept here: those of all cursors of all crowds have to fit into memory."""
 
 
 class Pace(Protocol):
@@ -56,7 +58,7 @@ class Since:
         self.is_tail = is_tail
         """Whether there is nothing after the cursor, for anybody."""
         self.answers: dict[int, Answer] = {}
-        """By when the client is to come again, in ms."""
+        """By when the client is to come again, in ms: at the tail, and for those who wait. Others are seldom alike."""
 
 
 class Crowd:
@@ -130,9 +132,11 @@ class Crowd:
 
     def answer(self, since: Since, own: Sequence[Entry], next_poll_ms: int) -> Answer:
         """Answer one: with all that it sees after a cursor, where it has something of its own; else as all are."""
-        answer = self._made(own, next_poll_ms) if own else since.answers.get(next_poll_ms)
+        answer = None if own else since.answers.get(next_poll_ms)
         if answer is None:
-            answer = since.answers[next_poll_ms] = self._made(since.entries, next_poll_ms)
+            answer = self._made(own or since.entries, next_poll_ms)
+            if len(answer.body) <= _LARGEST and not own and (since.is_tail or not next_poll_ms):
+                since.answers[next_poll_ms] = answer
         polled, events = self.polled, len(own or since.entries)
         polled.answers += 1
         polled.written += len(answer.body)
