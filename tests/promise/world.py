@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from tests.promise.model import Loss
 
 LOG = "{gapless:0}:log"
+_APPEND = b"gapless_2_append\r\n$1\r\n2\r\n$%d\r\n%b" % (len(LOG), LOG.encode())
+"""How an append to the channel's log begins: the control log's, once a second, loses nothing meant for this one."""
 _QUICK_SYNC = ("--repl-diskless-load", "swapdb")
 """Without it Valkey notices only once a second that a replica has its copy."""
 _PATIENCE_S = 15.0
@@ -367,7 +369,7 @@ class World:
 
     def lose_replies(self, number: int, count: int = 1) -> None:
         """Lose the replies to the next appends of a gateway."""
-        self.places[number].proxy.lose_reply(b"gapless_2_append", count)
+        self.places[number].proxy.lose_reply(_APPEND, count)
         self.happened["reply lost"] += count
 
     async def _look(self, server: RedisServer | None = None) -> None:
