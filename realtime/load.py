@@ -71,11 +71,6 @@ class Pace:
         """Where there is time."""
         self._stretch = stretch
 
-    @property
-    def mean_ms(self) -> float:
-        """How far apart they come just now, on average."""
-        return self.interval_ms * self._stretch.factor
-
     def draw(self) -> int:
         """Draw from 0.9 to 1.1 of it, in ms, in steps: answers that are equal but for this are made once."""
         return int(self.interval_ms * self._stretch.factor * (_NEAREST + int(random() * _STEPS) * _STEP))

@@ -226,9 +226,9 @@ class Metrics:
             carried = self._carried[transport] = Carried(*parts, self.delivery.labels(transport))
         return carried
 
-    def attached(self, transport: str, outcome: str, times: int = 1) -> None:
-        """Count requests to attach, by what came of them."""
-        self._of(self.attaches, transport, outcome).add(times)
+    def attached(self, transport: str, outcome: str) -> None:
+        """Count a request to attach, by what came of it."""
+        self._of(self.attaches, transport, outcome).add()
 
     def published_by(self, outcome: str) -> Tally:
         """Return what counts events taken from publishers, by what came of them."""
@@ -238,9 +238,9 @@ class Metrics:
         """Count a cursor that was read on from the window, or the log."""
         self._of(self.resumes, source).add()
 
-    def answered(self, method: str, route: str | None, status: int, times: int = 1) -> None:
-        """Count answers; `route` is a template of ours, `None` when there is nothing at the address."""
-        self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add(times)
+    def answered(self, method: str, route: str | None, status: int) -> None:
+        """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
+        self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add()
 
     def polled(self, transport: str, route: str) -> Polled:
         """Return what counts the polls that are answered at once."""

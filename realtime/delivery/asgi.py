@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine, Generator, MutableMapping
 
-    from realtime.delivery.exchange import Counted, Listener
+    from realtime.delivery.exchange import Listener
     from transports.transport import Answer, Headers
 
     Message = MutableMapping[str, Any]
@@ -30,7 +30,7 @@ class ASGIExchange:
 
     __slots__ = ("_aborted", "_ended", "_gone", "_rest", "_send", "_waiting", "_watch", "begun", "counted", "listener")
 
-    def __init__(self, send: Send, counted: Counted | None = None) -> None:
+    def __init__(self, send: Send, counted: Callable[[int], None] | None = None) -> None:
         """Write through an ASGI ``send``; `counted` is told the answer's status."""
         self.counted = counted
         self.listener: Listener | None = None
@@ -62,9 +62,12 @@ class ASGIExchange:
 
     def begin(self, status: int, headers: Headers) -> None:
         """Send the status and the header fields."""
-        self.begun = True
         if self.counted is not None:
             self.counted(status)
+        self._begin(status, headers)
+
+    def _begin(self, status: int, headers: Headers) -> None:
+        self.begun = True
         self._put({"type": "http.response.start", "status": status, "headers": list(headers)})
 
     def write(self, data: bytes) -> None:
@@ -78,9 +81,7 @@ class ASGIExchange:
 
     def answer(self, answer: Answer) -> None:
         """Send a whole answer."""
-        counted, self.counted = self.counted, None
-        self.begin(answer.status, answer.headers)
-        self.counted = counted
+        self._begin(answer.status, answer.headers)
         self.end(answer.body)
 
     async def wait(self, receive: Receive) -> None:

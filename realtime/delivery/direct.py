@@ -22,9 +22,9 @@ from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from realtime.delivery.exchange import Counted, Listener
+    from realtime.delivery.exchange import Listener
     from realtime.delivery.head import Head
     from realtime.delivery.heading import HeadLines
     from realtime.request import Request
@@ -109,7 +109,7 @@ class DirectExchange:
         self._lane = lane
         self._head = b""
         self._chunked = False
-        self.counted: Counted | None = None
+        self.counted: Callable[[int], None] | None = None
         """Is told the answer's status."""
         self.own: tuple[bytes, bytes] | None = None
         """A header field that no other answer has: heads are made once for all that have the same."""
@@ -250,7 +250,7 @@ class Lane(HttpToolsProtocol):
         if answer is WAIT:
             self._waits(client, cursor)
         else:
-            self.send(self.heading.whole(self.server_state.default_headers, answer))
+            self.send(self.whole(answer))
             self._idle()
         return True
 

@@ -9,14 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from transports.transport import Answer, Headers
-
-
-class Counted(Protocol):
-    """Who counts answers."""
-
-    def __call__(self, status: int, times: int = 1) -> None:
-        """Count so many of one status."""
 
 
 class Listener(Protocol):
@@ -33,7 +28,7 @@ class Exchange(Protocol):
     """An answer: `begin` once, `write` any number of times, `end` once."""
 
     listener: Listener | None
-    counted: Counted | None
+    counted: Callable[[int], None] | None
     """Is told the answer's status, by `begin`."""
 
     @property
@@ -54,7 +49,7 @@ class Exchange(Protocol):
         """Send the last part of the body, which may be empty."""
 
     def answer(self, answer: Answer) -> None:
-        """Send a whole answer, which says how long it is; whoever sends it to many counts it for all of them."""
+        """Send a whole answer, which says how long it is, and has been counted by whoever made it for many."""
 
     def abort(self) -> None:
         """Drop the connection with what it has not taken, as far as the server lets us."""

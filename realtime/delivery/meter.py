@@ -63,10 +63,10 @@ class Meter:
         if self._metrics is not None:
             self._metrics.tick.observe(seconds)
 
-    def attached(self, transport: str, outcome: str, times: int = 1) -> None:
-        """Count what came of requests to attach: a word of ours, or a problem's code."""
+    def attached(self, transport: str, outcome: str) -> None:
+        """Count what came of a request to attach: a word of ours, or a problem's code."""
         if self._metrics is not None:
-            self._metrics.attached(transport, outcome, times)
+            self._metrics.attached(transport, outcome)
 
     def resumed(self, source: str) -> None:
         """Count a cursor that was resumed, from the window or from the log."""

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from realtime.channel.together import Together
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,8 +35,7 @@ async def test_what_one_call_does_not_carry_goes_by_another_at_the_same_time() -
     together: Together[int, int] = Together(place.carry, lambda questions: min(3, len(questions)), calls=2)
     place.gate.clear()
     asking = [asyncio.create_task(together.ask(number)) for number in range(10)]
-    await asyncio.sleep(0.01)
-    assert place.under_way == 2
+    await until(lambda: place.under_way == 2)
     place.gate.set()
     assert await asyncio.gather(*asking) == [10 * number for number in range(10)]
     assert [one for call in place.calls for one in call] == list(range(10))

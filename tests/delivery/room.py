@@ -25,10 +25,10 @@ from realtime.metrics import Metrics
 from transports.transport import Terms
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from realtime.channel.event import Filter
-    from realtime.delivery.exchange import Counted, Listener
+    from realtime.delivery.exchange import Listener
     from transports.transport import Answer, Headers, Transport
 
 MS = 1_795_317_600_000
@@ -44,7 +44,7 @@ class MemoryExchange:
 
     def __init__(self, *, writable: bool = True) -> None:
         self.listener: Listener | None = None
-        self.counted: Counted | None = None
+        self.counted: Callable[[int], None] | None = None
         self.writable = writable
         self.status = 0
         self.headers: dict[bytes, bytes] = {}

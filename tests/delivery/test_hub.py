@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -20,19 +19,9 @@ from tests.support.waiting import until
 from transports.long_poll import LongPoll
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from realtime.channel.event import Entry
 
 long_poll = LongPoll()
-
-
-@pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    room = Room()
-    yield room
-    room.hub.close()
-    room.hub.wheel.stop()
 
 
 def events(exchange: MemoryExchange) -> list[object]:

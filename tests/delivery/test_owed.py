@@ -20,22 +20,12 @@ from transports.long_poll import LongPoll
 from transports.polling import Polling
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.plan import Plan
     from transports.transport import Transport
 
 Client = tuple["Attachment", MemoryExchange]
 long_poll, polling = LongPoll(), Polling()
-
-
-@pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    room = Room()
-    yield room
-    room.hub.close()
-    room.hub.wheel.stop()
 
 
 def wait(room: Room, *held: str, transport: Transport = long_poll, plan: Plan = WAITING, number: int = 0) -> Client:

@@ -6,7 +6,6 @@ import asyncio
 import json
 from typing import TYPE_CHECKING
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,21 +19,12 @@ from tests.support.waiting import until
 from transports.long_poll import LongPoll
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
     from random import Random
 
     from realtime.delivery.attachment import Attachment
 
 Client = tuple["Attachment", MemoryExchange]
 MANY = SLICE + 100
-
-
-@pytest.fixture
-async def room() -> AsyncIterator[Room]:
-    room = Room()
-    yield room
-    room.hub.close()
-    room.hub.wheel.stop()
 
 
 def unserved(clients: list[Client]) -> list[Client]:
