@@ -112,7 +112,8 @@ class Leases:
                         _log.info("leases not released", count=len(self._released), reason=error.detail)
                         return
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(self._stopping.wait(), _RETRY_S)
+                        async with asyncio.timeout(_RETRY_S):
+                            await self._stopping.wait()
         finally:
             self._releasing = None
 

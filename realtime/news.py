@@ -42,7 +42,8 @@ class News:
         No longer than `_PATIENCE_S`: while Redis is away, what is known is all that there is.
         """
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._heeded.wait(), _PATIENCE_S)
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._heeded.wait()
 
     async def follow(self, read: Callable[[], Awaitable[None]]) -> None:
         """Read whenever there is news, until cancelled; what can't be read stays as it is until there is more."""

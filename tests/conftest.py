@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,6 +18,11 @@ if TYPE_CHECKING:
 
 settings.register_profile("gapless", deadline=None)  # a busy machine is no counterexample; the timeout is pytest's
 settings.load_profile("gapless")
+
+for signum in (signal.SIGINT, signal.SIGHUP):
+    # A shell's background job ignores it, and so would every program that a test starts and interrupts.
+    if signal.getsignal(signum) is signal.SIG_IGN:
+        signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")

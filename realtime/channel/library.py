@@ -6,7 +6,6 @@ replaced: an older gateway in a rolling update must not take the newer ones' awa
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 from importlib.resources import files
@@ -64,8 +63,6 @@ class Library:
         except (TimeoutError, RedisError, OSError) as error:
             self.timed(None)
             raise _unavailable(error) from error
-        finally:
-            _heed_cancellation()
         if not waits:
             self.timed(time.perf_counter() - begun)
         return answer
@@ -107,16 +104,6 @@ class Library:
 
 def _untimed(_: float | None) -> None:
     pass
-
-
-def _heed_cancellation() -> None:
-    """Raise a cancellation that the Redis client swallowed: it sends under ``asyncio.wait_for``.
-
-    Until Python 3.12 that swallows one which comes just as the sending ends; what was cancelled went on for ever.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
 
 
 def _unavailable(error: BaseException) -> LogUnavailable:

@@ -375,7 +375,7 @@ async def test_a_follower_that_fails_goes_on_as_soon_as_it_can(tmp_path: Path) -
 
 
 async def test_what_waits_for_redis_can_be_cancelled_at_any_moment(valkey: RedisServer) -> None:
-    # redis-py sends under asyncio.wait_for, which swallows a cancellation that comes as it ends (Python 3.11): a
+    # Where redis-py sent under asyncio.wait_for, a cancellation that came as it ended was swallowed (Python 3.11): a
     # follower went on, and the gateway never stopped.
     redis = connect(valkey.url, 1.0, 4)
     log = Log(redis, _LIMITS)

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from redis.exceptions import ConnectionError as ConnectionLost
 
 from realtime.connect import check, connect
 from realtime.errors import ConfigError
 from tests.support.redis import RedisServer, free_port
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
+
+    from redis.asyncio import Redis
 
 
 @asynccontextmanager
@@ -80,3 +84,55 @@ async def test_a_later_version_is_good() -> None:
 async def test_a_server_that_is_not_there_is_named_by_its_setting() -> None:
     with pytest.raises(ConfigError, match=r"redis\.url: the server does not answer \(ConnectionError\)"):
         await checked(f"redis://127.0.0.1:{free_port()}/0")
+
+
+async def several(redis: Redis) -> None:
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.execute_command("INCR", "counted")
+        pipe.execute_command("INCR", "counted")
+        await pipe.execute()
+
+
+@pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "new"])
+@pytest.mark.parametrize("ask", [lambda redis: redis.incr("counted"), several], ids=["one", "several"])
+async def test_a_cancellation_is_heeded_at_any_moment_and_no_answer_goes_astray(
+    redis_url: str, ask: Callable[[Redis], Awaitable[object]], *, is_connected: bool
+) -> None:
+    async def asking(redis: Redis) -> None:
+        await ask(redis)
+
+    for moment in itertools.count():
+        redis = connect(redis_url, 1.0, 1)
+        if is_connected:
+            await redis.ping()
+        task = asyncio.create_task(asking(redis))
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        was_done = task.done()
+        task.cancel()
+        await asyncio.wait([task])
+        assert task.cancelled() or was_done, f"cancelled at moment {moment}, and went on"
+        assert await redis.echo(f"after {moment}") == f"after {moment}".encode()
+        await redis.aclose()
+        if was_done:
+            break
+    assert moment > 1, "there were moments"
+
+
+async def test_a_server_that_takes_nothing_is_waited_for_as_long_as_for_an_answer() -> None:
+    tried, served = asyncio.Event(), asyncio.Event()
+
+    async def serve(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"+OK\r\n" * 2)  # to the name and version of the client
+        await tried.wait()
+        writer.transport.abort()
+        served.set()
+
+    listening = await asyncio.start_server(serve, "127.0.0.1", 0, limit=1024)
+    async with listening:
+        redis = connect(f"redis://127.0.0.1:{listening.sockets[0].getsockname()[1]}/0", 0.3, 1)
+        with pytest.raises(ConnectionLost, match="while writing: TimeoutError"):
+            await redis.set("much", b"x" * 50_000_000)
+        await redis.aclose()
+        tried.set()
+        await served.wait()

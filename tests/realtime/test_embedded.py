@@ -13,7 +13,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
@@ -22,6 +21,7 @@ from realtime.embedded import Embedded, die_with_parent
 from realtime.embedded.binary import find_server, first_usable
 from realtime.embedded.home import LONGEST_SOCKET_PATH
 from realtime.errors import EmbeddedError
+from tests.support.program import is_alive
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -69,14 +69,6 @@ def gateway(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
             yield parent, int(line.split()[1])
         finally:
             parent.kill()
-
-
-def is_alive(pid: int) -> bool:
-    """Tell whether a process runs; one that has ended and isn't reaped yet doesn't."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def until(condition: Callable[[], object], seconds: float = 10) -> None:

@@ -7,7 +7,6 @@ import json
 import os
 import signal
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx2
@@ -16,11 +15,12 @@ import pytest_asyncio
 
 from realtime.auth import Credentials
 from realtime.config import load
-from tests.support.program import GAPLESS, PATIENCE_S, program
+from tests.support.program import GAPLESS, PATIENCE_S, is_alive, program
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
     from tests.support.program import Program
 
@@ -314,7 +314,7 @@ STARTED = "echo $$; exec $GAPLESS serve --port 0 > out 2> err"
 
 async def test_a_gateway_ends_with_its_terminal(tmp_path: Path) -> None:
     async with on_a_terminal(tmp_path, STARTED) as (_, pid, _), asyncio.timeout(PATIENCE_S):
-        await until(lambda: not is_there(pid))
+        await until(lambda: not is_alive(pid))
     assert "Traceback" not in (tmp_path / "err").read_text()
 
 
@@ -324,12 +324,4 @@ async def test_a_gateway_that_ignores_its_terminal_outlives_it(tmp_path: Path) -
         async with httpx2.AsyncClient(base_url=url) as http:
             assert (await http.get("/livez")).status_code == 200
         os.kill(pid, signal.SIGTERM)
-        await until(lambda: not is_there(pid))
-
-
-def is_there(pid: int) -> bool:
-    """Tell whether a process runs: one that has ended, and whose end nobody has asked for, doesn't."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):  # gone before it was opened, or before it was read
-        return False
+        await until(lambda: not is_alive(pid))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tests.realtime.test_server import TWO, begun, visiting, workers
 from tests.support.metrics import Scrape
-from tests.support.program import program
+from tests.support.program import killed, program
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ async def test_two_workers_tell_one_story_also_after_one_was_killed(tmp_path: Pa
         assert {"counter_1.db", "counter_2.db", "gauge_livesum_1.db", "histogram_2.db"} <= files
         before = (await from_any(http, 1))[0]
 
-        os.kill(workers(gateway)[0], signal.SIGKILL)
+        await killed(workers(gateway)[0])
         await until(lambda: any(stream.done() for stream in streams))
         await settled(http, "connections", lambda: sum(not stream.done() for stream in streams), transport="sse")
         await settled(http, "workers", lambda: 2)  # the one in its place is there

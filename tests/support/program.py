@@ -11,6 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+import psutil
+
+from tests.support.waiting import until
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
@@ -90,6 +94,24 @@ class Program:
                     await asyncio.sleep(0.02)
         except TimeoutError:
             raise AssertionError(f"left behind: {self.processes()}") from None
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and isn't reaped yet doesn't."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+async def killed(pid: int) -> None:
+    """Kill a process, and wait for its very end.
+
+    The kernel closes what it had open last first: its connections before the socket that it listened on, where who
+    comes in between is reset.
+    """
+    os.kill(pid, signal.SIGKILL)
+    await until(lambda: not is_alive(pid))
 
 
 @asynccontextmanager
