@@ -38,7 +38,7 @@ run: $(RUNTIME) ## start a private Valkey, the service, and a page with live eve
 	@exec $$(command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM) $(BIN)/gapless demo $(ARGS)
 
 test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses)
-	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/ruff check

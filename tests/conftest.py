@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import settings
@@ -13,7 +14,6 @@ from tests.support.redis import RedisServer, redis_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-    from pathlib import Path
 
 
 settings.register_profile("gapless", deadline=None)  # a busy machine is no counterexample; the timeout is pytest's
@@ -23,6 +23,17 @@ for signum in (signal.SIGINT, signal.SIGHUP):
     # A shell's background job ignores it, and so would every program that a test starts and interrupts.
     if signal.getsignal(signum) is signal.SIG_IGN:
         signal.signal(signum, signal.default_int_handler if signum == signal.SIGINT else signal.SIG_DFL)
+
+
+_SLOW_FIRST: Final = ("docs", "e2e", "promise", "realtime", "live", "channel")
+"""Folders whose files take longest, for they wait for programs and browsers."""
+_HERE: Final = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slowest: begun last, one of them would keep a process busy while the others have nothing to do."""
+    rank = {folder: place for place, folder in enumerate(_SLOW_FIRST)}
+    items.sort(key=lambda item: rank.get(item.path.relative_to(_HERE).parts[0], len(rank)))
 
 
 @pytest.fixture(scope="session")
