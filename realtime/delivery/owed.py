@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.meter import Meter
 
-AT_ONCE: Final = 32
-"""Attachments that are answered in one turn of the event loop: a millisecond's work, with the requests that follow."""
+AT_ONCE: Final = 16
+"""Attachments that are answered in one turn of the event loop, and ask again in the next: half a millisecond's work.
+
+Whatever takes several turns takes that as often: an event on its way from its publisher to a stream takes some ten.
+"""
 
 CATCH_UP_MS: Final = 1_000
 """How long an answer may wait for what is known to have happened, and has not been followed yet."""
