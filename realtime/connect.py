@@ -40,10 +40,24 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
         protocol=2,
     )
     pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
-    client = Redis.from_pool(pool)
+    client = _Client.from_pool(pool)
     for command in ("XREAD", "XREVRANGE"):
         client.set_response_callback(command, _as_it_came)
     return client
+
+
+class _Client(Redis):
+    """Runs a command without what redis-py does around each: retries, which are off, and telemetry of its own."""
+
+    async def execute_command(self, *args: Any, **options: Any) -> Any:  # noqa: ANN401 - as redis-py has it
+        """Run one command on a connection of the pool; one that fails or is cancelled leaves no answer there."""
+        pool: Any = self.connection_pool
+        connection = await pool.get_connection()
+        try:
+            await connection.send_command(*args)
+            return await self.parse_response(connection, args[0], **options)
+        finally:
+            await pool.release(connection)
 
 
 class _Sending(AbstractConnection):

@@ -78,6 +78,7 @@ class Vitals:
         self._follower = follower
         self._hub = hub
         self._presence = presence
+        self._version = version("gapless")  # reads a file
         self._started = time.time_ns() // 1_000_000
 
     def sample(self, revision: int) -> Sample:
@@ -86,7 +87,7 @@ class Vitals:
         return Sample(
             gateway=self.member.gateway,
             worker=self.member.worker,
-            version=version("gapless"),
+            version=self._version,
             started=self._started,
             revision=revision,
             ready=self._follower.filled and not self._hub.is_closed,

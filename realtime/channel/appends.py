@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 _MOST_EVENTS = 500
 _MOST_BYTES = 1024 * 1024
 _CALLS = 2
-"""While Redis works on one, another is made ready: of large batches alone, for small ones go together."""
+"""While Redis works on one, another is made ready."""
+_ENOUGH = 12
+"""Publishers that wait, for that: a call costs as much as several events, so fewer go with the next."""
 
 
 class Appender(Protocol):
@@ -39,7 +41,7 @@ class Appends:
     def __init__(self, log: Appender) -> None:
         """Append to a log."""
         self._log = log
-        self._together: Together[Drafts, Sequence[Appended]] = Together(self._append, _fitting, _CALLS)
+        self._together: Together[Drafts, Sequence[Appended]] = Together(self._append, _fitting, _CALLS, _ENOUGH)
 
     async def append(self, drafts: Sequence[Draft], publisher: str = "") -> Sequence[Appended]:
         """Append all events or none, once each.

@@ -24,16 +24,18 @@ class Together(Generic[Question, Answer]):
         carry: Callable[[Sequence[Question]], Awaitable[Sequence[Answer | Exception]]],
         fitting: Callable[[Sequence[Question]], int],
         calls: int = 1,
+        enough: int = 1,
     ) -> None:
         """Ask by `carry`, which returns an answer, or what is wrong, for each question, in order.
 
-        `fitting` tells how many of those that wait, from the first on, one call carries; at least one is taken. Where
-        more wait than that, up to so many `calls` are under way at a time.
+        `fitting` tells how many of those that wait, from the first on, one call carries; at least one is taken. Up to
+        so many `calls` are under way at a time: another one as soon as `enough` wait, or more than one call carries.
         """
         self._carry = carry
         self._fitting = fitting
         self._waiting: list[tuple[Question, asyncio.Future[Answer]]] = []
         self._calls = calls
+        self._enough = enough
         self._running: set[asyncio.Task[None] | None] = set()
 
     async def ask(self, question: Question) -> Answer:
@@ -41,7 +43,7 @@ class Together(Generic[Question, Answer]):
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((question, answer))
-        if not self._running:
+        if not self._running or (len(self._waiting) >= self._enough and len(self._running) < self._calls):
             self._begin()
         return await answer
 
