@@ -14,8 +14,8 @@ from realtime.connect import connect
 from realtime.errors import LogUnavailable
 from tests.channel.events import EVERYONE, draft, publish
 from tests.channel.model import ROOMY
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy
-from tests.support.redis import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

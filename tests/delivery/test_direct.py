@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from realtime.delivery.heading import Framing
 from tests.support.gateway import Gateway, QuietServer, gateway
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ async def listening(served: Gateway) -> AsyncIterator[int]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def lanes(valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lanes]:
-    url = valkey.url.removesuffix("/0") + "/9"
+    url = valkey.database()
     quick = {"LONG_POLL__HOLD": "50ms", "AUTH__ANONYMOUS_SCOPES": '["broadcast"]'}
     async with gateway(tmp_path_factory.mktemp("lanes"), url, quick) as served:
         await served.publish({"data": 1}, {"data": 2})

@@ -16,7 +16,7 @@ from realtime.config import load
 from realtime.errors import Draining
 from tests.deploy.nginx import SHIPPED, Nginx, nginx
 from tests.support.gateway import Gateway, Stream, gateway
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.stream import EventStream, Message
 from tests.support.waiting import until
 from tests.wire.support import BROWSER, EVENTS, HISTORY, LONG_POLL, POLL, SDK, STREAM, TICKET, check_problem, unique

@@ -17,7 +17,7 @@ import httpx2
 
 from realtime.auth import Credentials
 from realtime.config import load
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -21,6 +20,7 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from realtime.demo.page import CONTENT_SECURITY_POLICY
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -64,13 +64,6 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
                 process.wait(15)
             finally:
                 process.kill()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_until_ready(process: subprocess.Popen[bytes], address: str, output: Path) -> None:

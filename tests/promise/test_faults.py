@@ -22,8 +22,8 @@ from tests.promise.clients import EVENTS, Address
 from tests.promise.model import Ledger, Publication, read_id
 from tests.promise.world import LOG, World
 from tests.support.gateway import SECRET
+from tests.support.ports import free_port
 from tests.support.program import program
-from tests.support.redis import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence

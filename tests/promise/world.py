@@ -21,8 +21,9 @@ from redis.exceptions import RedisError
 from tests.promise.clients import EVENTS, Address, Client, ended
 from tests.promise.model import Id, Ledger, Publication, Sight, Split, read_id, read_log
 from tests.support.gateway import Gateway, gateway
+from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy
-from tests.support.redis import RedisServer, free_port
+from tests.support.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -29,8 +29,8 @@ from realtime.server import address
 from realtime.server.gateway import run_gateway
 from realtime.server.stopping import Ending
 from tests.support.gateway import SECRET, Gateway, gateway, settings
+from tests.support.ports import free_port
 from tests.support.program import GAPLESS, program
-from tests.support.redis import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator

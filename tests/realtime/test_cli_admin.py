@@ -14,8 +14,8 @@ import pytest
 from policies.document import parse
 from tests.policies.policies import ON_ANDROID
 from tests.support.gateway import SECRET, Gateway, gateway
+from tests.support.ports import free_port
 from tests.support.program import GAPLESS, PATIENCE_S
-from tests.support.redis import free_port
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

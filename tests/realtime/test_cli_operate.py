@@ -18,9 +18,10 @@ import pytest
 
 from tests.support.buffering import buffering
 from tests.support.gateway import SECRET, Gateway, gateway
+from tests.support.ports import free_port
 from tests.support.program import program
 from tests.support.proxy import proxy
-from tests.support.redis import RedisServer, free_port
+from tests.support.redis import RedisServer
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from redis.exceptions import ConnectionError as ConnectionLost
 
 from realtime.connect import check, connect
 from realtime.errors import ConfigError
-from tests.support.redis import RedisServer, free_port
+from tests.support.ports import free_port
+from tests.support.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -14,7 +14,7 @@ import uvicorn
 from realtime.app import Worker
 from realtime.config import Settings, load
 from realtime.delivery.direct import lane
-from tests.support.redis import free_port
+from tests.support.ports import free_port
 from tests.support.stream import EventStream, Message
 
 if TYPE_CHECKING:

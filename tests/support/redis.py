@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import signal
-import socket
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,18 +16,13 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from realtime.embedded.binary import find_server
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _PATIENCE_S = 10.0
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+_DATABASES = 256
 
 
 def binary(kind: str) -> Path:
@@ -47,11 +42,18 @@ class RedisServer:
         self.kind = kind
         self.port = free_port()
         self._arguments = tuple(arguments)
+        self._unused = itertools.count(1)
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    def database(self) -> str:
+        """Return the address of a database that nobody has used."""
+        number = next(self._unused)
+        assert number < _DATABASES
+        return f"redis://127.0.0.1:{self.port}/{number}"
 
     @property
     def client(self) -> Redis:
@@ -62,6 +64,7 @@ class RedisServer:
         self.directory.mkdir(parents=True, exist_ok=True)
         command = [
             *(str(binary(self.kind)), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.directory)),
+            *("--databases", str(_DATABASES)),
             *("--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *self._arguments),
         ]
         self._process = self._launch(command)

@@ -24,10 +24,6 @@ def wire_valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServe
         yield server
 
 
-def database(server: RedisServer, number: int) -> str:
-    return server.url.removesuffix("/0") + f"/{number}"
-
-
 def forgetful(running: Gateway) -> Gateway:
     """Let the shared client keep no cookie, or one test's would be sent by all that follow."""
     running.http.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
@@ -37,7 +33,7 @@ def forgetful(running: Gateway) -> Gateway:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def plain(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A gateway with the default settings."""
-    async with gateway(tmp_path_factory.mktemp("plain"), database(wire_valkey, 0)) as running:
+    async with gateway(tmp_path_factory.mktemp("plain"), wire_valkey.url) as running:
         yield forgetful(running)
 
 
@@ -49,7 +45,7 @@ async def public(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFact
         "CORS__ORIGINS": json.dumps([APP]),
         "LONG_POLL__HOLD": "500ms",
     }
-    async with gateway(tmp_path_factory.mktemp("public"), database(wire_valkey, 1), settings) as running:
+    async with gateway(tmp_path_factory.mktemp("public"), wire_valkey.database(), settings) as running:
         yield forgetful(running)
 
 
@@ -57,7 +53,7 @@ async def public(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFact
 async def moved(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A gateway whose policy offers no stream."""
     settings = {"POLICY__PREFERENCE": '["long-poll","polling"]', "POLLING__INTERVAL": "2s"}
-    async with gateway(tmp_path_factory.mktemp("moved"), database(wire_valkey, 2), settings) as running:
+    async with gateway(tmp_path_factory.mktemp("moved"), wire_valkey.database(), settings) as running:
         yield forgetful(running)
 
 
@@ -71,5 +67,5 @@ async def quick(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFacto
         "LONG_POLL__HOLD": "300ms",
         "POLLING__INTERVAL": "200ms",
     }
-    async with gateway(tmp_path_factory.mktemp("quick"), database(wire_valkey, 0), settings) as running:
+    async with gateway(tmp_path_factory.mktemp("quick"), wire_valkey.url, settings) as running:
         yield forgetful(running)

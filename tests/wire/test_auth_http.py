@@ -222,7 +222,7 @@ async def test_two_authorizations_are_a_bad_one(plain: Gateway) -> None:
 async def test_a_key_pairs_tokens_and_no_confusion(wire_valkey: RedisServer, tmp_path: Path, kind: str) -> None:
     private, public_key = key_pair(kind)
     settings = {"AUTH__ALGORITHM": kind, "AUTH__PUBLIC_KEY": public_key}
-    async with gateway(tmp_path, wire_valkey.url, settings) as running:
+    async with gateway(tmp_path, wire_valkey.database(), settings) as running:
         assert (await ask(running, POLL, bearer(signed(private, kind)))).status_code == 200
         confused = hs256_with(public_key)
         check_problem(await ask(running, POLL, bearer(confused)), 401, "bad-credential")

@@ -74,7 +74,7 @@ async def test_its_attributes_are_configurable(
     wire_valkey: RedisServer, tmp_path: Path, settings: dict[str, str], expected: set[str]
 ) -> None:
     overrides = {f"AUTH__{name}": value for name, value in settings.items()}
-    async with gateway(tmp_path, wire_valkey.url, overrides) as running:
+    async with gateway(tmp_path, wire_valkey.database(), overrides) as running:
         expected = {"HttpOnly", "Path=/api/v1/events", *expected}
         assert attributes(await ask_for_one(running)) == expected
         assert attributes(await running.http.delete(TICKET)) == {*expected, "Max-Age=0"}

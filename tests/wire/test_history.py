@@ -137,7 +137,7 @@ async def test_a_since_that_is_gone_is_410_with_the_floor(plain: Gateway, since:
 async def test_below_a_scopes_cap_it_is_410_and_the_floor_is_where_it_begins(
     wire_valkey: RedisServer, tmp_path: Path
 ) -> None:
-    url = wire_valkey.url.removesuffix("/0") + "/6"
+    url = wire_valkey.database()
     async with gateway(tmp_path, url, {"HISTORY__SCOPE_CAP": "10"}) as running:
         published = await running.publish(*({"scope": "user:42"} for _ in range(30)))
         headers = running.bearer()

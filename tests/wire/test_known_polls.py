@@ -9,13 +9,17 @@ import pytest
 
 from realtime.delivery.answers import WAIT
 from realtime.delivery.head import Heads
+from tests.support.gateway import gateway
 from tests.support.waiting import until
 from tests.wire.support import LONG_POLL, POLL, check_problem, unique
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import httpx2
 
     from tests.support.gateway import Gateway
+    from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -133,19 +137,18 @@ async def test_a_revoked_subject_is_refused(plain: Gateway) -> None:
     check_problem(await client.poll(), 401, "bad-credential")
 
 
-async def test_a_transport_that_is_switched_off_is_refused(plain: Gateway) -> None:
-    client = await poller(plain)
-    assert client.is_known()
-    admin = plain.bearer("olga", roles=("admin",))
-    switch = "/api/v1/admin/transports/polling"
-    try:
-        await plain.http.patch(switch, json={"enabled": False}, headers=admin)
+async def test_a_transport_that_is_switched_off_is_refused(wire_valkey: RedisServer, tmp_path: Path) -> None:
+    async with gateway(tmp_path, wire_valkey.database()) as switched:
+        client = await poller(switched)
+        assert client.is_known()
+        admin = switched.bearer("olga", roles=("admin",))
+        switch = "/api/v1/admin/transports/polling"
+        await switched.http.patch(switch, json={"enabled": False}, headers=admin)
         assert not client.is_known()
         check_problem(await client.poll(), 409, "transport-not-offered")
-    finally:
-        await plain.http.patch(switch, json={"enabled": True}, headers=admin)
-    await client.poll()
-    assert client.is_known()
+        await switched.http.patch(switch, json={"enabled": True}, headers=admin)
+        await client.poll()
+        assert client.is_known()
 
 
 async def test_one_that_waits_is_not_answered_at_once(plain: Gateway) -> None:

@@ -32,7 +32,7 @@ ADMIN = "/api/v1/admin"
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def served(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
     """A gateway of its own: its hub has nobody but who is here."""
-    url = wire_valkey.url.removesuffix("/0") + "/11"
+    url = wire_valkey.database()
     async with gateway(tmp_path_factory.mktemp("waits"), url) as running:
         yield running
 
@@ -278,7 +278,7 @@ async def test_they_are_counted_as_all_others_are(served: Gateway) -> None:
 async def test_one_whose_gateway_drains_is_sent_away(
     wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    url = wire_valkey.url.removesuffix("/0") + "/12"
+    url = wire_valkey.database()
     directory, settings = tmp_path_factory.mktemp("drains"), {"SERVER__DRAIN": "300ms"}
     async with gateway(directory, url, settings) as served, waiting(served) as here, waiting(served) as away:
         here.cursor = away.cursor

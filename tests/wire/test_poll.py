@@ -152,7 +152,7 @@ async def test_a_tag_without_a_cursor_is_200(plain: Gateway) -> None:
 
 async def test_a_cursor_older_than_half_the_retention_is_replaced(wire_valkey: RedisServer, tmp_path: Path) -> None:
     """Idle for long, the client must get a younger cursor, or its own falls out of history."""
-    url = wire_valkey.url.removesuffix("/0") + "/5"
+    url = wire_valkey.database()
     async with gateway(tmp_path, url, {"HISTORY__RETENTION": "2s"}) as running:
         first = await get(running)
         cursor, tag = first.json()["cursor"], first.headers["etag"]

@@ -197,7 +197,7 @@ async def test_any_scope_is_taken(plain: Gateway, scope: str) -> None:
 
 async def test_two_logs_on_one_server_keep_apart(wire_valkey: RedisServer, tmp_path: Path) -> None:
     """Databases of one server: neither takes the other's appends for a sign that it was replaced."""
-    one, two = (wire_valkey.url.removesuffix("/0") + f"/{number}" for number in (8, 9))
+    one, two = wire_valkey.database(), wire_valkey.database()
     async with gateway(tmp_path / "one", one) as here, gateway(tmp_path / "two", two) as there:
         ids: dict[str, list[str]] = {here.url: [], there.url: []}
         for running in (here, there) * 10:
@@ -357,7 +357,7 @@ async def test_all_or_nothing(plain: Gateway, bad: dict[str, object], status: in
 
 async def test_an_events_size_is_its_stored_envelopes(wire_valkey: RedisServer, tmp_path: Path) -> None:
     stored = '"event":"test.happened","scope":"topic:size","version":1,"data":""}'
-    async with gateway(tmp_path, wire_valkey.url, {"HISTORY__MAX_EVENT_BYTES": "1KiB"}) as running:
+    async with gateway(tmp_path, wire_valkey.database(), {"HISTORY__MAX_EVENT_BYTES": "1KiB"}) as running:
         fits = event(scope="topic:size", data="x" * (1024 - len(stored)))
         await accepted(running, fits)
         too_large = event(scope="topic:size", data="x" * (1025 - len(stored)))
@@ -528,7 +528,7 @@ async def test_many_at_once_with_one_key_are_one_event(plain: Gateway, quick: Ga
 
 async def test_a_key_is_remembered_for_its_time(wire_valkey: RedisServer, tmp_path: Path) -> None:
     scope = unique("topic:p")
-    url = wire_valkey.url.removesuffix("/0") + "/7"
+    url = wire_valkey.database()
     async with gateway(tmp_path, url, {"HISTORY__IDEMPOTENCY": "1s"}) as running:
         body = event(scope=scope, idempotency_key="k")
         (first,) = await accepted(running, body)

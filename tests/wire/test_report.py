@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.support.gateway import gateway
 from tests.support.metrics import scrape
-from tests.wire.conftest import database, forgetful
+from tests.wire.conftest import forgetful
 from tests.wire.support import APP, EVENTS, NEGOTIATE, TICKET, check_problem, unique
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ async def reporting(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathF
         "CORS__ORIGINS": json.dumps([APP]),
         "POLICY__ROLLOUTS": json.dumps(ROLLOUTS),
     }
-    async with gateway(tmp_path_factory.mktemp("reporting"), database(wire_valkey, 5), settings) as running:
+    async with gateway(tmp_path_factory.mktemp("reporting"), wire_valkey.database(), settings) as running:
         yield forgetful(running)
 
 
@@ -213,7 +213,7 @@ async def test_an_arm_that_the_policy_has_no_longer_is_no_label(
     wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     settings = {"POLICY__ROLLOUTS": json.dumps(ROLLOUTS)}
-    async with gateway(tmp_path_factory.mktemp("rolled"), database(wire_valkey, 6), settings) as running:
+    async with gateway(tmp_path_factory.mktemp("rolled"), wire_valkey.database(), settings) as running:
         ticket = (await running.negotiate())["ticket"]
         headers = running.bearer("root", roles=("admin",))
         policy = (await running.http.get("/api/v1/admin/policy", headers=headers)).json()["policy"]

@@ -20,7 +20,6 @@ from realtime.app import Worker
 from realtime.openapi.schemas import Told
 from tests.support.gateway import settings
 from tests.support.waiting import until
-from tests.wire.conftest import database
 from tests.wire.described import DOCUMENT
 
 if TYPE_CHECKING:
@@ -126,7 +125,7 @@ def described(examples: int, *phases: str) -> BaseSchema:
 
 @pytest.fixture(scope="module", autouse=True)
 def worker(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    url = database(wire_valkey, 7)
+    url = wire_valkey.database()
     given = {
         "LONG_POLL__HOLD": "50ms",
         "LIMITS__FAILED_CREDENTIALS_RATE": "",

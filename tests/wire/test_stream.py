@@ -394,7 +394,7 @@ async def test_what_needs_no_stream_is_offered_as_ever(moved: Gateway) -> None:
 
 async def test_a_transport_that_is_off_is_409(wire_valkey: RedisServer, tmp_path: Path) -> None:
     settings = {"POLICY__PREFERENCE": '["sse"]'}
-    async with gateway(tmp_path, wire_valkey.url, settings) as running:
+    async with gateway(tmp_path, wire_valkey.database(), settings) as running:
         for path in (POLL, STREAM.replace("stream", "long-poll")):
             answer = await running.http.get(path, headers=running.bearer())
             decision = check_problem(answer, 409, "transport-not-offered")["decision"]

@@ -97,7 +97,7 @@ async def test_a_ticket_that_was_changed_is_refused(plain: Gateway) -> None:
 
 async def test_a_ticket_of_another_secret_is_refused(plain: Gateway, wire_valkey: RedisServer, tmp_path: Path) -> None:
     settings = {"AUTH__SECRET": "quite another secret, and long enough"}
-    async with gateway(tmp_path, wire_valkey.url, settings) as other:
+    async with gateway(tmp_path, wire_valkey.database(), settings) as other:
         check_problem(await get(plain, POLL, ticket=await ticket_of(other)), 401, "bad-credential")
 
 
@@ -124,7 +124,7 @@ async def test_it_is_renewed_when_less_than_twice_the_next_wait_is_left(plain: G
 
 async def test_a_renewed_ticket_lives_twice_the_next_wait(wire_valkey: RedisServer, tmp_path: Path) -> None:
     settings = {"AUTH__TICKET_TTL": "1s", "LONG_POLL__HOLD": "2s", "POLLING__INTERVAL": "1s"}
-    async with gateway(tmp_path, wire_valkey.url, settings) as running:
+    async with gateway(tmp_path, wire_valkey.database(), settings) as running:
         value = await running.negotiate()
         began = time.monotonic()
         query = {"ticket": value["ticket"], "cursor": value["cursor"]}
