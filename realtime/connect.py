@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
@@ -11,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as TooSlow
 
 from realtime.errors import ConfigError
 
@@ -23,6 +25,7 @@ else:
 
 LEAST_VERSION = 7
 """Of Redis or Valkey: the first with functions, which the log is made of."""
+_TRIES = 5
 
 
 def connect(url: str, timeout_s: float, connections: int) -> Redis:
@@ -110,8 +113,7 @@ async def check(redis: Redis) -> None:
         ConfigError: it is too old, would evict history, or does not answer.
     """
     try:
-        server: dict[str, Any] = await redis.info("server")
-        memory: dict[str, Any] = await redis.info("memory")
+        server, memory = await _told(redis)
     except (RedisError, OSError, TimeoutError) as error:
         message = f"redis.url: the server does not answer ({type(error).__name__}): is it running, at that address?"
         raise ConfigError(message) from error
@@ -126,3 +128,11 @@ async def check(redis: Redis) -> None:
             "set it to noeviction; history.max_bytes bounds the log"
         )
         raise ConfigError(message)
+
+
+async def _told(redis: Redis) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return what a server tells of itself. One that is slow is asked again: when all starts at once, everything is."""
+    for _ in range(_TRIES - 1):
+        with suppress(TooSlow):
+            return await redis.info("server"), await redis.info("memory")
+    return await redis.info("server"), await redis.info("memory")

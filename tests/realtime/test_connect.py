@@ -49,8 +49,8 @@ async def server_of_version(version: str) -> AsyncIterator[int]:
         yield listening.sockets[0].getsockname()[1]
 
 
-async def checked(url: str) -> None:
-    redis = connect(url, 1.0, 2)
+async def checked(url: str, timeout_s: float = 1.0) -> None:
+    redis = connect(url, timeout_s, 2)
     try:
         await check(redis)
     finally:
@@ -85,6 +85,16 @@ async def test_a_later_version_is_good() -> None:
 async def test_a_server_that_is_not_there_is_named_by_its_setting() -> None:
     with pytest.raises(ConfigError, match=r"redis\.url: the server does not answer \(ConnectionError\)"):
         await checked(f"redis://127.0.0.1:{free_port()}/0")
+
+
+async def test_a_server_that_is_slow_is_asked_again_and_not_for_ever(tmp_path: Path) -> None:
+    async with server(tmp_path) as one:
+        one.pause()
+        with pytest.raises(ConfigError, match=r"redis\.url: the server does not answer \(TimeoutError\)"):
+            await checked(one.url, 0.05)
+        later = asyncio.get_running_loop().call_later(0.5, one.resume)
+        await checked(one.url, 0.2)
+        assert later.when() < asyncio.get_running_loop().time(), "it was waited for"
 
 
 async def several(redis: Redis) -> None:
