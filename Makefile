@@ -46,7 +46,7 @@ check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: $(BENCH) ## measure the gateway beside its peers, 25 minutes: bench/RESULTS.md; and a migration of 5,000 clients
+bench: $(BENCH) ## measure the gateway beside its peers, 20 minutes: bench/RESULTS.md; and a migration of 5,000 clients
 	@$(BIN)/python -m bench $(ARGS)
 
 bench-quick: $(BENCH) ## the first three questions of it, in under a minute

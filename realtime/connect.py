@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from hiredis import pack_command
@@ -64,7 +63,7 @@ class _Client(Redis):
 
 
 class _Sending(AbstractConnection):
-    """How a connection writes, before the class that knows what it is connected by."""
+    """How a connection writes: mixed into redis-py's classes, of which each knows what it is connected by."""
 
     def pack_command(self, *args: Any) -> list[bytes]:  # noqa: ANN401 - what redis-py packs
         """Write a command as Redis reads it (RESP), by hiredis: redis-py's own way takes several times as long.
@@ -130,9 +129,11 @@ async def check(redis: Redis) -> None:
         raise ConfigError(message)
 
 
-async def _told(redis: Redis) -> tuple[dict[str, Any], dict[str, Any]]:
+async def _told(redis: Redis, tries: int = _TRIES) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return what a server tells of itself. One that is slow is asked again: when all starts at once, everything is."""
-    for _ in range(_TRIES - 1):
-        with suppress(TooSlow):
-            return await redis.info("server"), await redis.info("memory")
-    return await redis.info("server"), await redis.info("memory")
+    try:
+        return await redis.info("server"), await redis.info("memory")
+    except TooSlow:
+        if tries == 1:
+            raise
+    return await _told(redis, tries - 1)

@@ -25,7 +25,7 @@ _MOST_BYTES = 1024 * 1024
 _CALLS = 2
 """While Redis works on one, another is made ready."""
 _ENOUGH = 12
-"""Publishers that wait, for that: a call costs as much as several events, so fewer go with the next."""
+"""So many publishers have to wait for that: a call costs as much as several events, and fewer go with the next."""
 
 
 class Appender(Protocol):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 AT_ONCE: Final = 16
 """Attachments that are answered in one turn of the event loop, and ask again in the next: half a millisecond's work.
 
-Whatever takes several turns takes that as often: an event on its way from its publisher to a stream takes some ten.
+Whatever takes several turns is late by that in each: an event on its way from its publisher to a stream takes several.
 """
 
 CATCH_UP_MS: Final = 1_000

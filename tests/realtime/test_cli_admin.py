@@ -15,8 +15,8 @@ from policies.document import parse
 from tests.policies.policies import ON_ANDROID
 from tests.support.gateway import SECRET, Gateway, gateway
 from tests.support.ports import free_port
-from tests.support.program import GAPLESS, PATIENCE_S
-from tests.support.waiting import until
+from tests.support.program import GAPLESS
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from pathlib import Path

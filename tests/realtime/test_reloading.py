@@ -15,8 +15,8 @@ import pytest_asyncio
 
 from realtime.auth import Credentials
 from realtime.config import load
-from tests.support.program import GAPLESS, PATIENCE_S, is_alive, program
-from tests.support.waiting import until
+from tests.support.program import GAPLESS, is_alive, program
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

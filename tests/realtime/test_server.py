@@ -19,9 +19,9 @@ from realtime.errors import StartError
 from realtime.server import address
 from realtime.server.child import Child
 from tests.support.metrics import scrape
-from tests.support.program import GAPLESS, PATIENCE_S, program
+from tests.support.program import GAPLESS, program
 from tests.support.redis import RedisServer
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -7,6 +7,7 @@ the ephemeral ones, and each process of the test runner has some to itself.
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import random
@@ -31,11 +32,11 @@ _ports: Final = _own()
 
 def free_port() -> int:
     """Return a port that this process has not been given lately, and where nobody listens."""
-    for port in _ports:
+    for port in itertools.islice(_ports, _EACH):
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
             return port
-    raise AssertionError("there is no port")
+    raise OSError(errno.EADDRINUSE, "all ports of this test process are taken")

@@ -13,13 +13,12 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
 GAPLESS: Final = Path(sys.executable).with_name("gapless")
-PATIENCE_S: Final = 30.0
 
 
 @dataclass
