@@ -35,6 +35,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     │   └── RateLimited                  rate-limited
     └── Unavailable                  503                          Retry-After
         ├── LogUnavailable               log-unavailable
+        ├── KeysUnavailable              keys-unavailable
         ├── NoTransport                  no-transport
         ├── AtCapacity                   at-capacity
         └── Draining                     draining
@@ -342,6 +343,13 @@ class LogUnavailable(Unavailable):
 
     code = "log-unavailable"
     title = "The event log can't be reached at the moment."
+
+
+class KeysUnavailable(Unavailable):
+    """The keys that verify tokens could not be fetched, so nothing can be said of a token that needs them."""
+
+    code = "keys-unavailable"
+    title = "The keys that verify tokens can't be reached at the moment."
 
 
 class NoTransport(Unavailable):

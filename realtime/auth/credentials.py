@@ -17,7 +17,7 @@ from realtime.auth.identity import MAIN, Identity, anonymous
 from realtime.auth.keys import KeyUnknown, fetch
 from realtime.auth.tickets import Content, Ticket, Tickets
 from realtime.auth.tokens import Tokens
-from realtime.errors import BadCredential, CredentialRequired
+from realtime.errors import BadCredential, CredentialRequired, KeysUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -75,7 +75,8 @@ class Credentials:
         self._now_ms = now_ms
         self._audience = settings.auth.audience or ()
         self._tokens = Tokens(settings.auth, secret, now_ms, fetch)
-        self._tickets = Tickets(secret, self._anonymous and self._anonymous.identity, now_ms)
+        anonymous = self._anonymous and self._anonymous.identity
+        self._tickets = Tickets(secret, anonymous, now_ms, leeway_ms=settings.auth.leeway)
         self._cookie = TicketCookie(settings)
         self.failed: Failed = _let_pass
         """Hears of each request that comes with a bad credential, and may have it told something else than 401."""
@@ -95,6 +96,7 @@ class Credentials:
 
         Raises:
             KeyUnknown: a token's key isn't known; `authenticate_fresh` looks for it.
+            KeysUnavailable: the same, and the last attempt to fetch the keys failed.
             BadCredential: the first credential that is present isn't good, whatever the others are, or was revoked.
             CredentialRequired: there is none, and no anonymous client may see anything.
         """
@@ -135,9 +137,8 @@ class Credentials:
     async def _fresh(self, request: Request) -> Credential:
         try:
             return self.authenticate(request)
-        except KeyUnknown:
-            if not await self.refresh():
-                raise
+        except (KeyUnknown, KeysUnavailable):
+            await self.refresh()
         return self.authenticate(request)
 
     async def refresh(self) -> bool:

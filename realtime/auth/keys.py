@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 import httpx2
 import orjson
@@ -19,11 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from jwt import PyJWK, PyJWTError
+from pydantic_core import PydanticCustomError
 
-from realtime.errors import BadCredential, ConfigError
+from realtime.config.key_text import public_key_text
+from realtime.errors import BadCredential, ConfigError, KeysUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     Fetch = Callable[[str], Awaitable[bytes]]
 
@@ -33,7 +35,7 @@ REFRESH_INTERVAL_MS: Final = 30_000
 """The least time between two fetches of a key set: tokens with made-up key ids must not become requests of ours."""
 
 _RETRY_INTERVAL_MS: Final = 1_000
-"""The same while no key is known at all, for then nobody can be let in."""
+"""The same while the last fetch failed: until one succeeds, tokens with new keys are answered with 503."""
 
 _FETCH_TIMEOUT_S: Final = 5
 _LARGEST_SET: Final = 1 << 20
@@ -50,11 +52,20 @@ class KeyUnknown(BadCredential):
 class Keys(Protocol):
     """Where the key of a token comes from."""
 
-    def find(self, kid: str | None) -> Key:
-        """Return the key of that id.
+    def find(self, kid: str | None) -> Sequence[Key]:
+        """Return the keys that may have signed a token with this key id: one, or without an id each that fits.
 
         Raises:
             KeyUnknown: there is none.
+            KeysUnavailable: there is none, and the last attempt to fetch the keys failed.
+        """
+
+    def refuse_unnamed(self) -> None:
+        """React to a token without a key id that no key verifies: a newer key set may have its key.
+
+        Raises:
+            KeyUnknown: a newer key set may have it.
+            KeysUnavailable: the last attempt to fetch the keys failed.
         """
 
     async def refresh(self) -> bool:
@@ -67,9 +78,12 @@ class ConfiguredKey:
     def __init__(self, key: Key) -> None:
         self._key = key
 
-    def find(self, kid: str | None) -> Key:  # noqa: ARG002 - there is only one
+    def find(self, kid: str | None) -> Sequence[Key]:  # noqa: ARG002 - there is only one
         """Return the key."""
-        return self._key
+        return (self._key,)
+
+    def refuse_unnamed(self) -> None:
+        """Do nothing: there is no newer key."""
 
     async def refresh(self) -> bool:
         """Do nothing: it stays as long as the process."""
@@ -77,26 +91,35 @@ class ConfiguredKey:
 
 
 class KeySet:
-    """The keys at a JWKS address, by key id; fetched when asked to, at most every 30 s."""
+    """The keys at a JWKS address; fetched when asked to, at most every 30 s, and every second after a failure."""
 
     def __init__(self, url: str, algorithm: str, now_ms: Callable[[], int], fetch: Fetch) -> None:
         self._url = url
         self._algorithm = algorithm
         self._now_ms = now_ms
         self._fetch = fetch
-        self._keys: dict[str | None, Key] = {}
+        self._keys: tuple[NamedKey, ...] = ()
+        self._is_current = False
+        """Whether the last fetch succeeded."""
         self._fetched_ms: int | None = None
         self._fetches = 0
         self._alone = asyncio.Lock()
 
-    def find(self, kid: str | None) -> Key:
-        """Return the key of that id; a token that names none is checked with the only key, if there is only one."""
-        if kid is None and len(self._keys) == 1:
-            return next(iter(self._keys.values()))
-        key = self._keys.get(kid)
-        if key is None:
-            raise KeyUnknown("the token's key isn't among the keys that are trusted here; get a new token")
-        return key
+    def find(self, kid: str | None) -> Sequence[Key]:
+        """Return the first key of that id; for a token without an id, every key (RFC 7515 §4.1.4: it is a hint)."""
+        found = [key for name, key in self._keys if kid is None or name == kid]
+        if not found:
+            raise self._missing()
+        return found if kid is None else found[:1]
+
+    def refuse_unnamed(self) -> None:
+        """Raise the error that makes the caller look for a newer key set."""
+        raise self._missing()
+
+    def _missing(self) -> KeyUnknown | KeysUnavailable:
+        if self._is_current:
+            return KeyUnknown("the token's key isn't among the keys that are trusted here; get a new token")
+        return KeysUnavailable("the keys that verify tokens could not be fetched (auth.jwks_url): try again")
 
     async def refresh(self) -> bool:
         """Fetch the keys, unless that was done lately; callers at the same time share one fetch."""
@@ -109,18 +132,20 @@ class KeySet:
     def _is_due(self) -> bool:
         if self._fetched_ms is None:
             return True
-        interval = REFRESH_INTERVAL_MS if self._keys else _RETRY_INTERVAL_MS
+        interval = REFRESH_INTERVAL_MS if self._is_current else _RETRY_INTERVAL_MS
         return not 0 <= self._now_ms() - self._fetched_ms < interval  # a clock that was set back must not stop it
 
     async def _replace(self) -> None:
         """Take the new keys; when they can't be had, the old ones stay good."""
+        self._is_current = False
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT_S):
                 body = await self._fetch(self._url)
             self._keys = read_key_set(body, self._algorithm)
+            self._is_current = True
             self._fetches += 1
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
-            _log.warning("the key set can't be fetched; tokens with new keys are refused", error=type(error).__name__)
+            _log.warning("key set not fetched: tokens with new keys are answered with 503", error=type(error).__name__)
         self._fetched_ms = self._now_ms()
 
 
@@ -141,8 +166,15 @@ async def fetch(url: str) -> bytes:
     return bytes(body)
 
 
-def read_key_set(body: bytes, algorithm: str) -> dict[str | None, Key]:
-    """Return the keys of a JWKS document that fit the algorithm, by key id; of equal ids the first counts.
+class NamedKey(NamedTuple):
+    """A key with the id that its set gives it (RFC 7517 §4.5); it may have none."""
+
+    kid: str | None
+    key: Key
+
+
+def read_key_set(body: bytes, algorithm: str) -> tuple[NamedKey, ...]:
+    """Return the keys of a JWKS document (RFC 7517 §5) that fit the algorithm, in its order.
 
     Raises:
         ValueError: it is no key set, or none of its keys fits.
@@ -151,11 +183,8 @@ def read_key_set(body: bytes, algorithm: str) -> dict[str | None, Key]:
     listed = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(listed, list):
         raise ValueError("the document is no JWK set")  # noqa: TRY004 - one kind of error for whatever is in it
-    keys: dict[str | None, Key] = {}
-    for jwk in listed:
-        key = _read_jwk(jwk, algorithm)
-        if key is not None:
-            keys.setdefault(jwk.get("kid"), key)
+    read = ((jwk, _read_jwk(jwk, algorithm)) for jwk in listed)
+    keys = tuple(NamedKey(jwk.get("kid"), key) for jwk, key in read if key is not None)
     if not keys:
         raise ValueError("no key of the set fits the algorithm")
     return keys
@@ -200,10 +229,12 @@ def read_public_key(text: str, algorithm: str) -> Key:
     """
     place = "auth.public_key" if text.startswith("-----BEGIN ") else f"auth.public_key = {text!r}"
     try:
-        pem = text.encode() if text.startswith("-----BEGIN ") else Path(text).read_bytes()
-        key = load_pem_public_key(pem)
+        pem = text if text.startswith("-----BEGIN ") else public_key_text(Path(text).read_text(errors="replace"))
+        key = load_pem_public_key(pem.encode())
     except OSError as error:
         raise ConfigError(f"{place}: the file can't be read: {error.strerror}") from None
+    except PydanticCustomError as error:
+        raise ConfigError(f"{place}: {error.message()}") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{place}: this is no public key in PEM, which starts with -----BEGIN PUBLIC KEY") from None
     if not isinstance(key, Key) or not fits(key, algorithm):

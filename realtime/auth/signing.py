@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from jwt import InvalidAlgorithmError, InvalidSignatureError, PyJWS, PyJWTError
@@ -49,7 +50,8 @@ class Signing:
         """Return the payload of a token.
 
         Raises:
-            KeyUnknown: it names a key that isn't known.
+            KeyUnknown: its key isn't known.
+            KeysUnavailable: its key isn't known, and the keys could not be fetched.
             BadCredential: it is too long, malformed, of another algorithm, or not signed with the key.
         """
         if len(token) > LONGEST:
@@ -66,8 +68,14 @@ class Signing:
         header = self._jws.get_unverified_header(token)
         if header.get("alg") != self.algorithm:
             raise InvalidAlgorithmError
-        payload: bytes = self._jws.decode(token, keys.find(header.get("kid")), [self.algorithm])
-        return payload
+        kid = header.get("kid")
+        for key in keys.find(kid):
+            with suppress(InvalidSignatureError):
+                payload: bytes = self._jws.decode(token, key, [self.algorithm])
+                return payload
+        if kid is None:
+            keys.refuse_unnamed()
+        raise InvalidSignatureError
 
 
 def bad_token(fault: str) -> BadCredential:

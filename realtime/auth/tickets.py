@@ -103,15 +103,22 @@ class Tickets:
     """Seals and opens tickets."""
 
     def __init__(
-        self, secret: str, anonymous: Identity | None, now_ms: Callable[[], int], purpose: bytes = _PURPOSE
+        self,
+        secret: str,
+        anonymous: Identity | None,
+        now_ms: Callable[[], int],
+        purpose: bytes = _PURPOSE,
+        *,
+        leeway_ms: int = 0,
     ) -> None:
         """Derive the key; `anonymous` is what clients without a credential are, ``None`` where there are none.
 
-        What was sealed for one `purpose` is none of ours for another.
+        What was sealed for one `purpose` is none of ours for another. A token counts for `leeway_ms` past its expiry.
         """
         self._key = derived(secret, purpose)
         self._anonymous = anonymous
         self._now_ms = now_ms
+        self._leeway_ms = leeway_ms
         self._opened: Recent[Ticket] = Recent()
 
     def take_for_anonymous(self, anonymous: Identity | None) -> None:
@@ -120,9 +127,8 @@ class Tickets:
         self._opened.clear()
 
     def seal(self, identity: Identity, content: Content, ttl_ms: int) -> Ticket:
-        """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity."""
+        """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity counts."""
         issued = self._now_ms()
-        latest = issued + ttl_ms if identity.expires_ms is None else min(issued + ttl_ms, identity.expires_ms)
         seal = _Seal(
             sub=identity.sub,
             channel=identity.channel,
@@ -136,7 +142,7 @@ class Tickets:
             transports=content.transports,
             arms=dict(content.arms),
             issued_ms=issued,
-            expires_ms=max(issued, latest),  # a token within its leeway has no life left to give
+            expires_ms=self._expiry(identity, issued, ttl_ms),
             cookie=content.cookie,
             failed=dict(content.failed),
             first=content.first,
@@ -144,6 +150,13 @@ class Tickets:
         )
         sealed = _encoded(msgspec.json.encode(seal))
         return _ticket(seal, identity, f"{sealed}.{self._mac(sealed)}")
+
+    def _expiry(self, identity: Identity, issued: int, ttl_ms: int) -> int:
+        """Return when a ticket ends: with the token at the latest, or with its leeway when that has begun."""
+        if identity.expires_ms is None:
+            return issued + ttl_ms
+        leeway = 0 if issued < identity.expires_ms else self._leeway_ms
+        return min(issued + ttl_ms, identity.expires_ms + leeway)
 
     def open(self, text: str, *, cookie: bool = False) -> Ticket:
         """Return the ticket of a text; `cookie` tells whether it came in the cookie.

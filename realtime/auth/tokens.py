@@ -51,6 +51,7 @@ class Tokens:
 
         Raises:
             KeyUnknown: its key isn't known; see `refresh`.
+            KeysUnavailable: the same, and the last attempt to fetch the keys failed.
             BadCredential: it isn't good, or not any more, or not yet.
         """
         identity = self._verified.get(text)

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 from realtime.channel.event import check_scope_or_pattern
+from realtime.config.key_text import bare_secret, public_key_text
 from realtime.lists import distinct, listed
 from realtime.units import wrong
 
@@ -52,13 +53,11 @@ def _redis_url(value: str | None) -> str | None:
 
 
 def _public_key(value: str | None) -> str | None:
-    if value is None:
-        return None
-    if "PRIVATE KEY-----" in value:
-        raise wrong("a public key; this is a private one, which has no business here")
-    if not value.startswith("-----BEGIN ") and not Path(value).is_file():
-        raise wrong("a PEM text that starts with -----BEGIN, or the path of a file that has one")
-    return value
+    return None if value is None else public_key_text(value)
+
+
+def _secret(value: SecretStr | None) -> SecretStr | None:
+    return None if value is None else SecretStr(bare_secret(value.get_secret_value()))
 
 
 def _web_address(value: str | None) -> str | None:
@@ -112,7 +111,7 @@ def _plugin(value: str) -> str:
 
 
 Text = Annotated[str | None, BeforeValidator(_none_if_empty)]
-Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty), AfterValidator(_secret)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 Host = Annotated[str, AfterValidator(_host)]
 RedisUrl = Annotated[Text, AfterValidator(_redis_url)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from realtime.errors import BadCredential, CredentialRequired, RateLimited
+from realtime.errors import BadCredential, CredentialRequired, KeysUnavailable, RateLimited
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,8 +21,8 @@ REPORTER: Final[tuple[Scheme, ...]] = ("bearer", "ticket", "cookie")
 PUBLISHER: Final[tuple[Scheme, ...]] = ("bearer", "ticket")
 CLIENT: Final[tuple[Scheme, ...]] = ("bearer", "ticket", "cookie", "anonymous")
 
-REFUSED: Final = (BadCredential, CredentialRequired, RateLimited)
-"""How one is refused whose credential counts; the last, after too many bad ones."""
+REFUSED: Final = (BadCredential, CredentialRequired, RateLimited, KeysUnavailable)
+"""Refusals of credentials: a bad one, none, too many bad ones; keys that could not be fetched."""
 
 NO_STORE: Final = {"Cache-Control": "`no-store`"}
 

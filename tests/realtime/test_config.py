@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
 import tomllib
+from base64 import b64encode
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,7 @@ from realtime.config.faults import KEYS, VARIABLES
 from realtime.errors import ConfigError
 from realtime.units import DURATION, SIZE
 from tests.policies.policies import CATALOGUE
+from tests.realtime.auth.makers import pem, rsa_key
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTED = ROOT / "config.toml"
@@ -378,6 +381,44 @@ def test_a_public_key_is_taken_as_text_or_file(file: Path) -> None:
         assert "keys come from one place" in refusal(**both)
 
 
+def test_a_public_key_is_taken_as_deployments_hand_it_over(file: Path) -> None:
+    right = pem(rsa_key())
+    in_base64 = b64encode(right.encode()).decode()
+    der = "".join(right.strip().splitlines()[1:-1])
+    forms = [f"\n{right}\n", f'"{right}"', f"'{right}'", right.replace("\n", "\\n"), in_base64, in_base64 + "\n", der]
+    for given in forms:
+        environ = {"GAPLESS_AUTH__ALGORITHM": "RS256", "GAPLESS_AUTH__PUBLIC_KEY": given}
+        taken = load(environ=environ).auth.public_key
+        assert taken is not None
+        assert "".join(taken.split()) == "".join(right.split()), given
+        key = file.with_name("key.pem")
+        key.write_text(given)
+        assert load(environ=environ | {"GAPLESS_AUTH__PUBLIC_KEY": f" {key}\n"}).auth.public_key == str(key)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("-----BEGIN PRIVATE KEY-----\nx", "this is a private one"),
+        (b64encode(b"-----BEGIN RSA PRIVATE KEY-----\nx").decode(), "this is a private one"),
+        ("-----BEGIN CERTIFICATE-----\nx", "openssl x509 -pubkey"),
+        (b64encode(b"-----BEGIN CERTIFICATE-----\nx").decode(), "openssl x509 -pubkey"),
+        ("x" * 5_000, "expected a PEM text"),
+        ("a\0b", "expected a PEM text"),
+        ("AAAA", "expected a PEM text"),
+    ],
+    ids=["private", "private-base64", "certificate", "certificate-base64", "long", "nul", "other-base64"],
+)
+def test_what_is_no_public_key_is_said_and_not_shown(file: Path, given: str, expected: str) -> None:
+    file.write_text(f"[auth]\nalgorithm = 'RS256'\npublic_key = {json.dumps(given)}")
+    detail = refusal(file)
+    assert "auth.public_key" in detail
+    assert expected in detail
+    assert "LS0t" not in detail
+    assert "KEY-----" not in detail
+    assert len(detail) < 1_000
+
+
 # --- the secret ------------------------------------------------------------------------------------------------------
 
 
@@ -398,6 +439,31 @@ def test_a_secret_is_measured_in_bytes(file: Path) -> None:
 
 def test_development_takes_a_short_secret(file: Path) -> None:
     assert resolve_secret(load(environ={"GAPLESS_AUTH__SECRET": "short"})) == "short"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\n\n"], ids=repr)
+def test_a_line_end_behind_a_secret_does_not_count(file: Path, end: str) -> None:
+    file.write_text(f"[auth]\nsecret = {json.dumps(SECRET + end)}")
+    assert resolve_secret(load(file, environ={})) == SECRET
+    assert resolve_secret(load(environ={"GAPLESS_AUTH__SECRET": SECRET + end})) == SECRET
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (f'"{SECRET}"', "without the quotes"),
+        (f"'{SECRET}'\n", "without the quotes"),
+        (f" {SECRET}", "without white space"),
+        (f"{SECRET}\t\n", "without white space"),
+        (f"{SECRET}\\n", r"without the \n written out"),
+    ],
+    ids=["quotes", "single-quotes", "space", "tab", "written-out"],
+)
+def test_what_a_tool_put_around_a_secret_is_said(file: Path, given: str, expected: str) -> None:
+    detail = refusal(GAPLESS_AUTH__SECRET=given)
+    assert "auth.secret" in detail
+    assert expected in detail
+    assert SECRET not in detail
 
 
 def test_development_makes_a_secret_and_keeps_it(tmp_path: Path) -> None:

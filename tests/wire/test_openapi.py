@@ -32,7 +32,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 PAGES: Final = ("/docs/static/", "/admin")
 """What browsers show, and is no API: the files of the page that shows the reference, and the console."""
-CREDENTIAL: Final = {"bad-credential", "credential-required", "rate-limited"}
+CREDENTIAL: Final = {"bad-credential", "credential-required", "rate-limited", "keys-unavailable"}
 SENT: Final = {"malformed-body", "body-too-large", "invalid-field"}
 QUART: Final = {"malformed-parameter", "internal-error"}
 ATTACHING: Final = {

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from realtime.auth import Credentials, KeyUnknown
 from realtime.auth.keys import fetch, read_key_set
 from realtime.config import Settings
-from realtime.errors import BadCredential, ConfigError
+from realtime.errors import BadCredential, ConfigError, KeysUnavailable
 from tests.realtime.auth.makers import (
     HOUR_MS,
     KEYS,
@@ -42,6 +42,8 @@ from tests.realtime.auth.makers import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
+
+    from realtime.request import Request
 
 
 @each_key_pair
@@ -102,7 +104,7 @@ def test_a_private_key_in_the_file_stops_the_start(tmp_path: Path) -> None:
     file = tmp_path / "key.pem"
     form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     file.write_bytes(ec_key().private_bytes(*form))
-    with pytest.raises(ConfigError, match="no public key"):
+    with pytest.raises(ConfigError, match="expected a public key; this is a private one"):
         credentials(auth={"algorithm": "ES256", "public_key": str(file)})
 
 
@@ -136,7 +138,7 @@ async def test_an_unknown_key_is_looked_for_while_the_client_waits(clock: Clock)
     provider = Provider(jwk(ec_key(), "k1"))
     door = key_set_door(provider, clock)
     request = get(authorization=f"Bearer {token(ec_key(), 'ES256', kid='k1')}")
-    with pytest.raises(KeyUnknown):
+    with pytest.raises(KeysUnavailable):
         door.authenticate(request)
     assert (await door.authenticate_fresh(request)).identity.sub == "alice"
     assert door.authenticate(request).via == "header"
@@ -210,17 +212,69 @@ async def test_a_provider_that_was_down_at_the_start_is_asked_again_soon(clock: 
     assert await door.refresh()
 
 
-async def test_a_token_without_a_key_id_is_good_for_an_only_key(clock: Clock) -> None:
+@pytest.mark.parametrize("kids", [("k1", "k2", "k3"), (None, None, None), ("k1", None, "k1")], ids=str)
+async def test_a_token_without_a_key_id_is_tried_with_each_key(clock: Clock, kids: tuple[str | None, ...]) -> None:
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in kids]
+    door = key_set_door(Provider(*map(jwk, keys, kids)), clock)
+    await door.refresh()
+    for key in keys:
+        assert door.bearer(token(key, "ES256")).sub == "alice"
+    with pytest.raises(KeyUnknown):
+        door.bearer(token(ec_key(), "ES256"))
+
+
+async def test_of_two_keys_with_one_id_the_first_counts_for_a_token_that_names_it(clock: Clock) -> None:
+    first, second = ec_key(), ec.generate_private_key(ec.SECP256R1())
+    door = key_set_door(Provider(jwk(first, "k1"), jwk(second, "k1")), clock)
+    await door.refresh()
+    assert door.bearer(token(first, "ES256", kid="k1")).sub == "alice"
+    with pytest.raises(BadCredential, match="signature"):
+        door.bearer(token(second, "ES256", kid="k1"))
+
+
+async def test_a_token_without_a_key_id_finds_a_newer_key(clock: Clock) -> None:
     provider = Provider(jwk(ec_key(), "k1"))
     door = key_set_door(provider, clock)
     await door.refresh()
-    text = token(ec_key(), "ES256")
-    assert door.bearer(text).sub == "alice"
-    provider.jwks.append(jwk(ec.generate_private_key(ec.SECP256R1()), "k2"))
+    newer = ec.generate_private_key(ec.SECP256R1())
+    provider.jwks.append(jwk(newer, "k2"))
     clock.ms += 30_000
+    request = get(authorization=f"Bearer {token(newer, 'ES256')}")
+    assert (await door.authenticate_fresh(request)).identity.sub == "alice"
+
+
+async def test_a_key_set_that_was_never_had_is_the_services_fault(clock: Clock) -> None:
+    provider = Provider(jwk(ec_key(), "k1"))
+    provider.is_down = True
+    door = key_set_door(provider, clock)
+    failed: list[Request] = []
+    door.failed = failed.append
+    for kid in ("k1", None):
+        request = get(authorization=f"Bearer {token(ec_key(), 'ES256', kid=kid)}")
+        with pytest.raises(KeysUnavailable) as caught:
+            await door.authenticate_fresh(request)
+        assert caught.value.status == 503
+        assert int(caught.value.headers["Retry-After"]) >= 1
+    assert not failed, "a key set that can't be fetched is no failed credential"
+
+
+async def test_a_new_key_is_the_services_fault_while_the_last_fetch_failed(clock: Clock) -> None:
+    provider = Provider(jwk(ec_key(), "k1"))
+    door = key_set_door(provider, clock)
     await door.refresh()
+    newer = ec.generate_private_key(ec.SECP256R1())
+    request = get(authorization=f"Bearer {token(newer, 'ES256', kid='k2')}")
     with pytest.raises(KeyUnknown):
-        door.bearer(text)
+        await door.authenticate_fresh(request)
+    provider.is_down = True
+    clock.ms += 30_000
+    with pytest.raises(KeysUnavailable):
+        await door.authenticate_fresh(request)
+    assert door.bearer(token(ec_key(), "ES256", kid="k1")).sub == "alice"
+    provider.is_down = False
+    provider.jwks.append(jwk(newer, "k2"))
+    clock.ms += 1_000
+    assert (await door.authenticate_fresh(request)).identity.sub == "alice"
 
 
 @pytest.mark.parametrize(
@@ -240,7 +294,8 @@ async def test_a_token_without_a_key_id_is_good_for_an_only_key(clock: Clock) ->
     ids=["kind", "curve", "alg", "use", "operations", "damaged", "half", "private", "shared", "no-key"],
 )
 def test_a_key_that_does_not_fit_the_algorithm_is_left_out(unfit: Callable[[], object]) -> None:
-    assert read_key_set(json.dumps({"keys": [unfit(), jwk(ec_key(), "good")]}).encode(), "ES256").keys() == {"good"}
+    (read,) = read_key_set(json.dumps({"keys": [unfit(), jwk(ec_key(), "good")]}).encode(), "ES256")
+    assert read.kid == "good"
     with pytest.raises(ValueError, match="fits"):
         read_key_set(json.dumps({"keys": [unfit()]}).encode(), "ES256")
 
