@@ -36,6 +36,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     └── Unavailable                  503                          Retry-After
         ├── LogUnavailable               log-unavailable
         ├── KeysUnavailable              keys-unavailable
+        ├── NotReady                     not-ready
         ├── NoTransport                  no-transport
         ├── AtCapacity                   at-capacity
         └── Draining                     draining
@@ -350,6 +351,13 @@ class KeysUnavailable(Unavailable):
 
     code = "keys-unavailable"
     title = "The keys that verify tokens can't be reached at the moment."
+
+
+class NotReady(Unavailable):
+    """A part of this worker keeps failing: send clients elsewhere."""
+
+    code = "not-ready"
+    title = "This gateway is not ready."
 
 
 class NoTransport(Unavailable):

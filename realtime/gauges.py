@@ -8,7 +8,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 
+from realtime import logs
+
 if TYPE_CHECKING:
+    from prometheus_client import Counter
+
     from realtime.channel.follower import Follower
     from realtime.control import Control
     from realtime.drain import Drain
@@ -16,6 +20,7 @@ if TYPE_CHECKING:
     from realtime.load import Load
     from realtime.metrics import Metrics
     from realtime.revisions import Revisions
+    from realtime.supervisor import Supervisor
 
 _EVERY_S: Final = 1.0
 _log = structlog.get_logger("gapless.metrics")
@@ -31,11 +36,13 @@ class Parts(NamedTuple):
     vitals: Vitals
     drain: Drain
     load: Load
+    supervisor: Supervisor
 
     @property
     def is_ready(self) -> bool:
-        """Whether clients may be sent here: the window is filled, and the policy in force is known."""
-        return self.follower.filled and self.revisions.is_loaded and not self.drain.has_begun
+        """Whether clients may be sent here: the window is filled, the policy is known, and no task keeps ending."""
+        is_filled = self.follower.filled and self.revisions.is_loaded
+        return is_filled and not self.drain.has_begun and not self.supervisor.failing
 
     @property
     def is_redis_away(self) -> bool:
@@ -51,6 +58,7 @@ class Gauges:
         self._metrics = metrics
         self._parts = parts
         self._transports: set[str] = set()
+        self._counted: dict[str, int] = {}
 
     def read(self) -> None:
         """Set all gauges to what is so now."""
@@ -68,6 +76,10 @@ class Gauges:
         metrics.revision.set(parts.revisions.current.number)
         metrics.stale.set(parts.revisions.is_stale)
         metrics.unread.set(parts.revisions.unread)
+        metrics.failing_tasks.set(len(parts.supervisor.failing))
+        for name, restarts in parts.supervisor.restarts.items():
+            self._count(metrics.task_restarts.labels(name), f"restarts of {name}", restarts)
+        self._count(metrics.lost_log_lines, "lost log lines", logs.lost_lines())
         samples = parts.fleet.samples()
         metrics.fleet_workers.set(len(samples))
         metrics.fleet_gateways.set(len({sample.gateway for sample in samples}))
@@ -75,6 +87,11 @@ class Gauges:
         self._transports.update(counts)
         for transport in self._transports:  # one that nobody is on any more is at zero, and not at what it was
             metrics.connections.labels(transport).set(counts.get(transport, 0))
+
+    def _count(self, counter: Counter, what: str, total: int) -> None:
+        """Add to a counter what a total of this process has grown by."""
+        counter.inc(total - self._counted.get(what, 0))
+        self._counted[what] = total
 
     async def run(self) -> None:
         """Read them once a second until cancelled: another worker may be the one that is asked."""

@@ -105,11 +105,11 @@ class Load:
         self._arm(self._wheel.now_ms())
 
     def due(self, now_ms: int) -> None:
-        """Take what passed since the last time."""
-        begun_ms = self._at_ms - EVERY_MS
-        self.busy = (self._cpu() - self._used) * 1000 / max(now_ms - begun_ms, 1)
-        self.stretch.note(self.busy, max(0, now_ms - self._at_ms - RESOLUTION_MS) / 1000)
+        """Take what passed since the last time; whatever goes wrong, there is a next time."""
+        begun_ms, late_ms, used = self._at_ms - EVERY_MS, now_ms - self._at_ms - RESOLUTION_MS, self._used
         self._arm(now_ms)
+        self.busy = (self._used - used) * 1000 / max(now_ms - begun_ms, 1)
+        self.stretch.note(self.busy, max(0, late_ms) / 1000)
 
     def _arm(self, now_ms: int) -> None:
         self._at_ms, self._used = now_ms + EVERY_MS, self._cpu()

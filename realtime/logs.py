@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Final, TextIO
 import structlog
 from structlog.stdlib import ProcessorFormatter
 
+from realtime.outlet import Outlet
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -51,13 +53,22 @@ _TALKATIVE_LOGGERS: Final = ("httpx2", "watchfiles")
 _ACCESS_LOGGERS: Final = ("uvicorn.access", "hypercorn.access")
 
 
-class _Handler(logging.StreamHandler[TextIO]):
+class _Handler(logging.Handler):
     """Writes to one stream; known by its type, so that a second `configure` replaces it."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the standard library's name
-        """Tell that a line couldn't be written, without its arguments, which the inherited method would print raw."""
-        kind, _, _ = sys.exc_info()
-        sys.stderr.write(f"a line of the logger {record.name} was lost: {kind and kind.__name__}\n")
+    def __init__(self, stream: TextIO | None, lost: int) -> None:
+        """Write to `stream`, after so many lines that were lost."""
+        super().__init__()
+        self.outlet = Outlet(stream, lost)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line. One that can't be put together is told of without its arguments, which may be secrets."""
+        try:
+            line = self.format(record)
+        except Exception as error:  # noqa: BLE001 - a line of the log is no reason to fail
+            self.outlet.lost += 1
+            line = f"a line of the logger {record.name} was lost: {type(error).__name__}"
+        self.outlet.write(f"{line}\n")
 
 
 def configure(settings: Settings, stream: TextIO | None = None) -> None:
@@ -66,12 +77,13 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
     To be called first thing in each process, before uvicorn and Quart are set up, and uvicorn with `log_config=None`,
     or it puts its own handlers back. Calling it again replaces what the first call did.
     """
-    stream = stream or sys.stderr
+    stream = stream or sys.stderr  # None, when it was closed before the process began
     level = logging.getLevelNamesMapping()[settings.log.level.upper()]
-    handler = _Handler(stream)
-    handler.setFormatter(_formatter(pretty=_is_pretty(settings.log.format, stream), colors=stream.isatty()))
+    handler = _Handler(stream, lost_lines())
+    is_terminal = stream is not None and stream.isatty()
+    handler.setFormatter(_formatter(pretty=_is_pretty(settings.log.format, is_terminal), colors=is_terminal))
     root = logging.getLogger()
-    for old in [old for old in root.handlers if isinstance(old, _Handler)]:
+    for old in _handlers():
         root.removeHandler(old)
     root.addHandler(handler)
     root.setLevel(level)
@@ -85,6 +97,15 @@ def configure(settings: Settings, stream: TextIO | None = None) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,  # a module's logger may have been used before this call
     )
+
+
+def lost_lines() -> int:
+    """Return how many lines of the log this process could not write."""
+    return sum(handler.outlet.lost for handler in _handlers())
+
+
+def _handlers() -> list[_Handler]:
+    return [handler for handler in logging.getLogger().handlers if isinstance(handler, _Handler)]
 
 
 def redact(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -152,8 +173,8 @@ def _formatter(*, pretty: bool, colors: bool) -> ProcessorFormatter:
     )
 
 
-def _is_pretty(form: str, stream: TextIO) -> bool:
-    return form == "pretty" or (form == "auto" and stream.isatty())
+def _is_pretty(form: str, is_terminal: bool) -> bool:  # noqa: FBT001 - a predicate of two facts
+    return form == "pretty" or (form == "auto" and is_terminal)
 
 
 def _take_over_foreign_loggers() -> None:

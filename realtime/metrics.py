@@ -197,6 +197,9 @@ class Metrics:
         self.unread = self._gauge(
             "policy_unread_revision", "The newest revision, while this version can't read it", "livemax"
         )
+        self.failing_tasks = self._gauge("failing_tasks", "Long-lived tasks that keep ending", "livesum")
+        self.task_restarts = self._counter("task_restarts", "Long-lived tasks that were started again", "task")
+        self.lost_log_lines = self._counter("lost_log_lines", "Lines of the log that could not be written")
         self.fleet_gateways = self._gauge("fleet_gateways", "Gateways that are heard of on the control log", "livemax")
         self.fleet_workers = self._gauge("fleet_workers", "Workers that are heard of on the control log", "livemax")
 

@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from realtime.errors import CredentialRequired, Draining, LogUnavailable
+from realtime import logs
+from realtime.errors import CredentialRequired, Draining, LogUnavailable, NotReady
 from realtime.framework import answered, asked, json
 from realtime.metrics import MEDIA_TYPE
 from realtime.offers import EVENTS
@@ -58,6 +59,9 @@ class Operations:
             raise LogUnavailable("this gateway has not read the log yet")
         if not self._parts.revisions.is_loaded:
             raise LogUnavailable(self._unknown_policy())
+        failing = self._parts.supervisor.failing
+        if failing:
+            raise NotReady(f"these tasks of a worker keep ending: {', '.join(failing)}; its log says why")
         return json({"status": "ok"})
 
     def _unknown_policy(self) -> str:
@@ -102,6 +106,8 @@ class Operations:
             "draining": parts.drain.has_begun,
             "connections": {"gateway": _summed(here), "fleet": _summed([*here, *others])},
             "workers": {str(worker): connections for worker, connections in sorted(workers.items())},
+            "tasks": {"failing": list(parts.supervisor.failing), "restarts": dict(parts.supervisor.restarts)},
+            "lost_log_lines": logs.lost_lines(),
             "gateways": len({member.gateway, *(sample.gateway for sample in samples)}),
             "follower": {
                 "lag_ms": parts.vitals.lag_ms,

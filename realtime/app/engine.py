@@ -16,6 +16,7 @@ from realtime.drain import Drain
 from realtime.load import Load
 from realtime.presence import Presence
 from realtime.standing import Standings
+from realtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -38,6 +39,7 @@ class Engine:
     standings: Standings
     drain: Drain
     load: Load
+    supervisor: Supervisor
 
 
 def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
@@ -50,7 +52,7 @@ def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
     hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
     window = Window(settings.history.window_events, settings.history.window_bytes)
     follower = Follower(log, window, lambda: waiting(redis_url), hub, settings.delivery.join)
-    return Engine(redis, follower, hub, Presence(), Standings(), Drain(hub, live), Load(wheel))
+    return Engine(redis, follower, hub, Presence(), Standings(), Drain(hub, live), Load(wheel), Supervisor())
 
 
 def waiting(redis_url: str) -> Redis:

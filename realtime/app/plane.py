@@ -63,7 +63,7 @@ def plane(settings: Settings, redis_url: str, member: Member, engine: Engine, me
     leases = Leases(engine.redis, member)
     vitals = Vitals(member, engine.follower, hub, presence)
     fleet = Fleet(control, vitals, revisions, leases.renewal)
-    parts = Parts(engine.follower, control, revisions, fleet, vitals, engine.drain, engine.load)
+    parts = Parts(engine.follower, control, revisions, fleet, vitals, engine.drain, engine.load, engine.supervisor)
     revocations = _revocations(control, engine)
     _obey(control, member, engine, offers, migration)
     return Plane(control, offers, moves, migration, revisions, revocations, leases, fleet, parts)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -69,7 +68,6 @@ class Worker:
         self._plane = plane(settings, redis_url, self.member, self.engine, self.metrics)
         self.revisions = self._plane.revisions
         self._gauges = Gauges(self.metrics, self._plane.parts)
-        self._running: list[asyncio.Task[None]] = []
         self._answer(settings)
 
     def _answer(self, settings: Settings) -> None:
@@ -98,20 +96,21 @@ class Worker:
             ConfigError: Redis does not answer, is too old, or would evict history.
         """
         await check(self.engine.redis)
-        parts = (
-            self.engine.follower,
-            self._plane.control.follower,
-            self.revisions,
-            self._plane.revocations,
-            self._plane.migration,
-            self._plane.fleet,
-        )
-        self._running = [asyncio.create_task(part.run()) for part in parts]
-        self.engine.load.begin()
+        tasks = {
+            "follower": self.engine.follower.run,
+            "control-follower": self._plane.control.follower.run,
+            "revisions": self.revisions.run,
+            "revocations": self._plane.revocations.run,
+            "migration": self._plane.migration.run,
+            "fleet": self._plane.fleet.run,
+        }
         if not self._is_alone:
-            self._running.append(asyncio.create_task(self._gauges.run()))
+            tasks["gauges"] = self._gauges.run
         if self.credentials.fetches_keys:
-            self._running.append(asyncio.create_task(self._refresh_keys()))
+            tasks["keys"] = self._refresh_keys
+        for name, work in tasks.items():
+            self.engine.supervisor.start(name, work)
+        self.engine.load.begin()
 
     async def _refresh_keys(self) -> None:
         """Look again and again which signing keys still count."""
@@ -152,12 +151,9 @@ class Worker:
     async def stop(self) -> None:
         """End everything."""
         self.close_answers()
-        running, self._running = self._running, []
-        for task in running:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-        if running:  # in a task of its own: ours may be one that was cancelled, and then asks Redis nothing more
+        has_run = bool(self.engine.supervisor.names)
+        await self.engine.supervisor.stop()
+        if has_run:  # in a task of its own: ours may be one that was cancelled, and then asks Redis nothing more
             await asyncio.create_task(self._plane.fleet.stop())
             await asyncio.create_task(self._plane.leases.stop())
         self.engine.hub.wheel.stop()

@@ -15,6 +15,7 @@ with ending_at_once():  # loading takes a moment, in which somebody may change t
     from typer.main import get_command
 
     from realtime.cli.commands import app
+    from realtime.cli.streams import open_closed_streams
 
 __all__ = ["app", "run"]
 
@@ -22,5 +23,6 @@ __all__ = ["app", "run"]
 def run() -> None:
     """Run the command that was asked for; what comes before it ends at once too."""
     with ending_at_once():
+        open_closed_streams()
         command = get_command(app)
     command()

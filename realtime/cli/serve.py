@@ -5,13 +5,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from shutil import which
-from typing import Annotated
+from typing import IO, Annotated, cast
 
 import typer
+from rich.console import Console
 
-from realtime.cli.console import output
 from realtime.cli.options import DEFAULT_URL, Config, source
 from realtime.config import Source
+from realtime.outlet import Outlet
 
 Host = Annotated[
     str | None, typer.Option(help="The address to listen on: 127.0.0.1, unless configured.", metavar="ADDRESS")
@@ -92,16 +93,24 @@ def _run(config: Source, announce: Callable[[str], None], *, demo: bool = False)
 
 
 def _announce(url: str) -> None:
-    output.print(f"Gapless is listening on [bold]{url}[/]")
-    output.print("[dim]Ctrl-C ends it.[/]")
+    _say(f"Gapless is listening on [bold]{url}[/]", "[dim]Ctrl-C ends it.[/]")
 
 
 def _announce_page(url: str) -> None:
-    output.print(f"\n  Gapless is live: open [bold]{url}/[/]\n")
-    output.print("  [dim]The page shows this machine's load and a task's progress, as they happen.[/]")
-    output.print(f"  [dim]The operator's console:[/]  {url}/admin/ [dim](the page's link signs you in)[/]")
-    output.print(f"  [dim]The same in a terminal:[/]  {_program()} tail --sub demo{_elsewhere(url)}")
-    output.print("  [dim]Ctrl-C ends everything.[/]\n")
+    _say(
+        f"\n  Gapless is live: open [bold]{url}/[/]\n",
+        "  [dim]The page shows this machine's load and a task's progress, as they happen.[/]",
+        f"  [dim]The operator's console:[/]  {url}/admin/ [dim](the page's link signs you in)[/]",
+        f"  [dim]The same in a terminal:[/]  {_program()} tail --sub demo{_elsewhere(url)}",
+        "  [dim]Ctrl-C ends everything.[/]\n",
+    )
+
+
+def _say(*lines: str) -> None:
+    """Print lines on standard output. A service runs on when nobody reads them."""
+    console = Console(file=cast("IO[str]", Outlet(sys.stdout)), highlight=False, soft_wrap=True)
+    for line in lines:
+        console.print(line)
 
 
 def _program() -> str:

@@ -197,6 +197,13 @@ class PolicyHealth(Told):
     unread: Count
 
 
+class TaskHealth(Told):
+    """The long-lived tasks of the worker that answers: which keep ending, and how often each was started again."""
+
+    failing: list[str]
+    restarts: dict[str, Count]
+
+
 class HealthDetails(Told):
     """What viewers and admins are told beside the word."""
 
@@ -207,6 +214,8 @@ class HealthDetails(Told):
     draining: bool
     connections: Connected
     workers: dict[str, dict[str, Count]]
+    tasks: TaskHealth
+    lost_log_lines: Count
     gateways: Count
     follower: FollowerHealth
     window: WindowHealth

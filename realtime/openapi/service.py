@@ -21,6 +21,7 @@ from realtime.errors import (
     MalformedParameter,
     NoCommonTransport,
     NoTransport,
+    NotReady,
     RoleNotHeld,
     ScopeNotHeld,
 )
@@ -211,7 +212,7 @@ OPERATIONS: Final = (
         "operations",
         "Whether clients may be sent here",
         (Answer(200, "They may.", Status, {"status": "ok"}, headers=NO_STORE),),
-        (*_HOST, Draining, LogUnavailable),
+        (*_HOST, Draining, LogUnavailable, NotReady),
     ),
     Operation(
         "GET",

@@ -1,7 +1,8 @@
 """A process of our own that is started again when it dies, and never outlives us.
 
-It reports to its parent through a pipe: once, that it is ready, or why it can't be. The end of the pipe is its end. The
-other way the parent tells it news; who takes its place is told the last.
+It reports to its parent through a pipe: once, that it is ready, or why it can't be; then, if it beats, once a second
+that its event loop runs. One that stops beating hangs: it is killed, and started again. The end of the pipe is its end.
+The other way the parent tells it news; who takes its place is told the last.
 
 Rules: it is started from the main thread, which is the parent that the kernel watches (`die_with_parent`). A terminal's
 Ctrl-C, and its end, go to every process of the group: a child doesn't hear them, and is ended by its parent, in the
@@ -11,8 +12,10 @@ right order.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import multiprocessing
 import os
+import select
 import signal
 import time
 from contextlib import contextmanager, suppress
@@ -35,10 +38,18 @@ _STOP_S: Final = 5.0
 """How long a child may take to end before it is killed, beside its drain: longer than a gateway's last answers."""
 
 _LOOK_AGAIN_S: Final = 0.2
+_BEAT_S: Final = 1.0
+_MOST_MISSED: Final = 4
+"""So many seconds without a beat, each waited for by itself: a machine that stood still is one of them."""
+_BEAT: Final = "beat"
 
 _UNHEARD: Final = frozenset({signal.SIGINT, signal.SIGHUP})
 _spawn: Final = multiprocessing.get_context("spawn")
 _log = structlog.get_logger("gapless.server")
+
+
+class Hanging(Exception):
+    """A child that beat does not beat any more."""
 
 
 class Report:
@@ -55,6 +66,13 @@ class Report:
     def refused(self, problem: StartError) -> None:
         """Tell the parent why it can't begin."""
         self._pipe.send(problem)
+
+    async def beat(self) -> NoReturn:
+        """Tell the parent once a second that this event loop runs; never wait for a parent that does not listen."""
+        while True:
+            if select.select([], [self._pipe], [], 0)[1]:
+                self._pipe.send(_BEAT)
+            await asyncio.sleep(_BEAT_S)
 
     async def hear(self, take: Callable[[Any], object]) -> None:
         """Hand the parent's news to `take`, until there will be none."""
@@ -108,6 +126,9 @@ class Child:
                 with suppress(EOFError):
                     await self._listen(pipe)
                 await _ended(process, _STOP_S)
+            except Hanging:
+                _log.error("a process hangs and is killed", process=self.name, pid=process.pid)
+                process.kill()
             finally:
                 self._pipe = None
                 await _end(process, self.patience_s, self.at_once)
@@ -129,10 +150,17 @@ class Child:
         return process, ours
 
     async def _listen(self, pipe: Connection) -> NoReturn:
-        """Hear what it reports, until EOFError tells that it has ended."""
+        """Hear what it reports, until EOFError tells that it has ended.
+
+        Raises:
+            Hanging: it has stopped beating.
+        """
+        beats = False
         while True:
-            problem = await _received(pipe)
-            if problem is None:
+            problem = await _received(pipe, _MOST_MISSED if beats else None)
+            if problem == _BEAT:
+                beats = True
+            elif problem is None:
                 self._pause_s = _FIRST_RESTART_S
                 self.ready.set()
             elif self.ready.is_set():
@@ -162,15 +190,20 @@ def _unheard() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-async def _received(pipe: Connection) -> StartError | None:
-    """Wait for the next report.
+async def _received(pipe: Connection, most_missed: int | None) -> Any:  # noqa: ANN401 - what `Report` sends
+    """Wait for the next report, for as many beats as may be missed (`None`: for ever).
 
     Raises:
         EOFError: there will be none.
+        Hanging: there was none in that time.
     """
-    await _readable(pipe.fileno())
-    report: StartError | None = pipe.recv()
-    return report
+    for _ in itertools.count() if most_missed is None else range(most_missed):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_BEAT_S):
+                await _readable(pipe.fileno())
+        if pipe.poll():
+            return pipe.recv()
+    raise Hanging
 
 
 async def _ended(process: SpawnProcess, within_s: float) -> None:

@@ -6,11 +6,13 @@ import asyncio
 import errno
 import gc
 import logging
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
+from realtime import logs
 from realtime.app import Worker
 from realtime.delivery.direct import lane
 from realtime.demo import page
@@ -18,7 +20,7 @@ from realtime.server.address import port_in_use, url
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
     from realtime.config import Settings
     from realtime.fleet import Member
@@ -75,24 +77,26 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a worker, and wha
     demo: bool = False,
     member: Member | None = None,
     share: Share | None = None,
-    beside: Callable[[Worker], Coroutine[None, None, None]] | None = None,
+    beside: Callable[[Worker], Coroutine[object, object, None]] | None = None,
 ) -> None:
     """Serve on a bound socket until cancelled; then drain, if that is how it is to end, and end everything.
 
-    One of several workers is told which it is, and where it keeps its metrics. What `beside` makes of the worker runs
-    as long as that does.
+    One of several workers is told which it is, and where it keeps its metrics. `beside(worker)` runs as long as the
+    worker does, and is started again when it ends.
 
     Raises:
         StartError: the log can't be used, or the port was taken in the meantime.
     """
     worker = Worker(settings, redis_url, member, share)
+    worker.live.on_change(logs.configure)
     if demo:
         page.register(worker.quart, worker.credentials, worker.sessions)
     _spare_the_collector()
     try:
         await worker.start()
-        async with _accompanied(beside and beside(worker)):
-            await _serve(Gateway(settings, worker, ready), sock, ending)
+        if beside is not None:
+            worker.engine.supervisor.start("configuration", partial(beside, worker))
+        await _serve(Gateway(settings, worker, ready), sock, ending)
     finally:
         await worker.stop()
 
@@ -106,21 +110,6 @@ def _spare_the_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_COLLECTED_EVERY)
-
-
-@asynccontextmanager
-async def _accompanied(work: Coroutine[None, None, None] | None) -> AsyncIterator[None]:
-    """Have something run until the block ends."""
-    if work is None:
-        yield
-        return
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
 
 
 async def _serve(gateway: Gateway, sock: socket.socket, ending: Ending) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from contextlib import ExitStack, asynccontextmanager, closing, suppress
+from contextlib import ExitStack, asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from realtime.server.child import Child
 from realtime.server.gateway import run_gateway
 from realtime.server.notify import READY, notify
 from realtime.server.reloading import Reloading
+from realtime.supervisor import Supervisor
 
 if TYPE_CHECKING:
     import socket
@@ -78,13 +79,9 @@ async def _log_url(settings: Settings) -> AsyncIterator[str]:
     embedded = Embedded()
     try:
         url = await embedded.start(settings.data_dir)
-        supervision = asyncio.create_task(embedded.supervise())
-        try:
+        async with Supervisor() as supervisor:
+            supervisor.start("valkey", embedded.supervise)
             yield url
-        finally:
-            supervision.cancel()
-            with suppress(asyncio.CancelledError):
-                await supervision
     finally:
         await embedded.stop()
 
@@ -116,8 +113,8 @@ class _Parts:
             raise errors.exceptions[0] from errors
 
     async def _run(self, announce: Callable[[str], None], folder: str) -> None:
-        async with asyncio.TaskGroup() as group:
-            for ready in self._gateway(group, folder):
+        async with Supervisor() as supervisor, asyncio.TaskGroup() as group:
+            for ready in self._gateway(group, supervisor, folder):
                 await ready.wait()
             url = address.url(self.sock)
             announce(url)
@@ -125,7 +122,7 @@ class _Parts:
             if self.demo:
                 group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
 
-    def _gateway(self, group: asyncio.TaskGroup, folder: str) -> list[asyncio.Event]:
+    def _gateway(self, group: asyncio.TaskGroup, supervisor: Supervisor, folder: str) -> list[asyncio.Event]:
         """Begin to serve, here or in workers that keep their metrics in a folder; return what tells that each does."""
         workers = self.settings.server.workers
         if workers == 1:
@@ -152,7 +149,9 @@ class _Parts:
                 )
             )
             group.create_task(children[-1].keep())
-        group.create_task(self._reload_in(children))
+        live = Live(self.settings)
+        live.on_change(logs.configure)
+        supervisor.start("configuration", partial(self._reload_in, live, children))
         return [child.ready for child in children]
 
     def _patience_s(self) -> float:
@@ -160,13 +159,10 @@ class _Parts:
         return self.settings.server.drain / 1000 if self.ending.drains else 0.0
 
     async def _reload_here(self, here: Worker) -> None:
-        here.live.on_change(logs.configure)
         await self.reloading.run(here.reload)
 
-    async def _reload_in(self, workers: Sequence[Child]) -> None:
+    async def _reload_in(self, live: Live, workers: Sequence[Child]) -> None:
         """Read the configuration once for all workers: what one takes on, all do."""
-        live = Live(self.settings)
-        live.on_change(logs.configure)
 
         def take(found: Settings) -> Taken:
             for one in workers:

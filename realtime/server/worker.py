@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
     logs.configure(settings)
 
     async def hear(worker: Worker) -> None:
-        worker.live.on_change(logs.configure)
-        await report.hear(worker.reload)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(report.beat())
+            await report.hear(worker.reload)
 
     with closing(place.bind()) as sock:
         ending = stopping.Ending()

@@ -240,14 +240,26 @@ def test_what_is_no_credential_stays(lines: Lines, text: str) -> None:
     assert lines.last()["event"] == text
 
 
-def test_a_line_that_cannot_be_written_is_told_without_its_arguments(
-    lines: Lines, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ours = next(handler for handler in logging.getLogger().handlers if getattr(handler, "stream", 0) is lines.stream)
-    record = logging.LogRecord("any.library", logging.INFO, __file__, 1, "%d", (f"ticket={TICKET}",), None)
-    ours.handle(record)  # not by the logger: pytest's own handler would raise
-    assert lines.text == ""
-    assert "a line of the logger any.library was lost: TypeError" in capsys.readouterr().err
+def ours() -> logging.Handler:
+    """Return our handler: a record goes to it alone, for pytest's own handler would raise."""
+    return next(handler for handler in logging.getLogger().handlers if hasattr(handler, "outlet"))
+
+
+def test_a_line_that_cannot_be_put_together_is_told_without_its_arguments(lines: Lines) -> None:
+    lost = logs.lost_lines()
+    ours().handle(logging.LogRecord("any.library", logging.INFO, __file__, 1, "%d", (f"ticket={TICKET}",), None))
+    assert lines.text == "a line of the logger any.library was lost: TypeError\n"
+    assert logs.lost_lines() == lost + 1
+
+
+def test_a_line_that_cannot_be_written_is_dropped_and_counted_also_after_another_configure(lines: Lines) -> None:
+    lost = logs.lost_lines()
+    lines.stream.close()
+    structlog.get_logger("gapless.test").info("lost")
+    ours().handle(logging.LogRecord("any.library", logging.INFO, __file__, 1, "lost", (), None))
+    assert logs.lost_lines() == lost + 2
+    logs.configure(settings(), Lines().stream)
+    assert logs.lost_lines() == lost + 2
 
 
 def test_what_no_json_can_carry_is_written_all_the_same(lines: Lines) -> None:

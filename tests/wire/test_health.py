@@ -13,6 +13,7 @@ from realtime.app import Worker
 from realtime.connect import connect
 from realtime.revisions import Revision
 from tests.support.gateway import gateway, settings
+from tests.support.metrics import scrape
 from tests.support.redis import RedisServer
 from tests.support.waiting import until
 from tests.wire.support import APP, EVENTS, TICKET, check_problem
@@ -156,3 +157,23 @@ async def test_while_it_drains_it_is_not_ready(tmp_path: Path, redis_url: str) -
         assert (await running.http.get("/livez")).status_code == 200
         seen = (await running.http.get(HEALTH, headers=admin)).json()
         assert (seen["status"], seen["ready"], seen["draining"]) == ("degraded", False, True)
+
+
+async def test_a_task_that_keeps_ending_takes_readiness_down(tmp_path: Path, valkey: RedisServer) -> None:
+    async def broken() -> None:
+        raise ValueError("a fault of ours")
+
+    async with gateway(tmp_path, valkey.database()) as served:
+        served.worker.engine.supervisor.start("broken", broken)
+
+        async def is_told() -> bool:
+            return (await served.http.get("/readyz")).status_code == 503
+
+        await until(is_told)
+        answer = await served.http.get("/readyz")
+        check_problem(answer, 503, "not-ready")
+        assert "broken" in answer.json()["detail"]
+        health = (await served.http.get(HEALTH, headers=served.bearer(roles=("viewer",)))).json()
+        assert (health["status"], health["tasks"]["failing"]) == ("degraded", ["broken"])
+        assert health["tasks"]["restarts"]["broken"] >= 5
+        assert (await scrape(served.http)).sum("failing_tasks") == 1

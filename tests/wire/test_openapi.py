@@ -58,7 +58,7 @@ CODES: Final = {
     ("POST", TICKET): CREDENTIAL | SENT | QUART,
     ("DELETE", TICKET): QUART,
     ("GET", "/livez"): QUART,
-    ("GET", "/readyz"): QUART | {"draining", "log-unavailable"},
+    ("GET", "/readyz"): QUART | {"draining", "log-unavailable", "not-ready"},
     ("PUT", f"{ADMIN}/policy"): CREDENTIAL
     | SENT
     | QUART
