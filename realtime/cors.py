@@ -13,7 +13,12 @@ _PREFLIGHT = (
     (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
     (
         b"access-control-allow-headers",
-        b"authorization, content-type, if-match, if-none-match, last-event-id, traceparent",
+        b", ".join(
+            (
+                *(b"authorization", b"baggage", b"cache-control", b"content-type", b"if-match", b"if-none-match"),
+                *(b"last-event-id", b"traceparent", b"tracestate"),
+            )
+        ),
     ),
     (b"access-control-max-age", b"7200"),
 )

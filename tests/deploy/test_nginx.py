@@ -426,6 +426,56 @@ async def test_while_no_gateway_answers_an_event_source_is_sent_away_and_the_res
             assert check_problem(answer, 503, "draining")["title"] == Draining.title
 
 
+ORIGIN = "https://app.example.com"
+ALLOWED = {'# "https://app.example.com" $http_origin;': '"https://app.example.com" $http_origin;'}
+PREFLIGHT = {
+    "Access-Control-Request-Method": "GET",
+    "Access-Control-Request-Headers": "authorization,cache-control,traceparent,tracestate",
+}
+
+
+@pytest.mark.parametrize("origin", [ORIGIN, "https://other.example", None])
+@pytest.mark.parametrize("query", ["?", "?audience=public&"])
+async def test_while_no_gateway_answers_pages_are_told_what_the_gateway_would_tell_them(
+    tmp_path: Path, valkey: RedisServer, origin: str | None, query: str
+) -> None:
+    """The gateway and nginx are asked alike: what one says of origins the other says too."""
+    settings = {"CORS__ORIGINS": json.dumps([ORIGIN]), "AUTH__ANONYMOUS_SCOPES": '["broadcast"]'}
+    said = []
+    async with gateway(tmp_path / "gateway", valkey.database(), settings) as running:
+        (tmp_path / "nginx").mkdir()
+        async with nginx(tmp_path / "nginx", free_port(), ALLOWED) as alone, alone.client() as away:
+            for client in (running.http, away):
+                sent = {} if origin is None else {"Origin": origin}
+                event_source = await client.get(f"{STREAM}{query}limit=x", headers={**BROWSER, **sent})
+                poll = await client.get(f"{POLL}{query}limit=x", headers=sent)
+                said.append([cross_origin(answer) for answer in (event_source, poll)])
+    here, there = said
+    assert here == there
+
+
+async def test_while_no_gateway_answers_a_preflight_is_answered_as_the_gateway_does(
+    tmp_path: Path, valkey: RedisServer
+) -> None:
+    said = []
+    async with gateway(tmp_path / "gateway", valkey.database(), {"CORS__ORIGINS": json.dumps([ORIGIN])}) as running:
+        (tmp_path / "nginx").mkdir()
+        async with nginx(tmp_path / "nginx", free_port(), ALLOWED) as alone, alone.client() as away:
+            for client in (running.http, away):
+                answer = await client.options(STREAM, headers={"Origin": ORIGIN, **PREFLIGHT})
+                said.append((answer.status_code, cross_origin(answer)))
+            assert (await away.options(STREAM, headers={"Origin": "https://other.example", **PREFLIGHT})).is_error
+    here, there = said
+    assert here == there
+    assert here[0] == 204
+    assert here[1]["access-control-allow-origin"] == ORIGIN
+
+
+def cross_origin(answer: httpx2.Response) -> dict[str, str]:
+    """Return what an answer says of origins."""
+    return {name: value for name, value in answer.headers.items() if name.startswith("access-control-")}
+
+
 async def test_no_credential_gets_into_its_logs(service: Gateway, tmp_path: Path) -> None:
     secrets = [service.token("57"), (await service.negotiate("57"))["ticket"]]
     for upstream in (port(service), free_port()):

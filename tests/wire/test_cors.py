@@ -119,7 +119,8 @@ async def test_a_preflight_of_a_configured_site_is_answered(public: Gateway, pat
     assert answer.headers["access-control-allow-credentials"] == "true"
     assert method in answer.headers["access-control-allow-methods"].split(", ")
     allowed = {name.strip() for name in answer.headers["access-control-allow-headers"].lower().split(",")}
-    assert {"authorization", "content-type", "if-none-match", "last-event-id"} <= allowed
+    assert {"authorization", "content-type", "if-none-match", "last-event-id", "cache-control"} <= allowed
+    assert {"traceparent", "tracestate", "baggage"} <= allowed
     assert int(answer.headers["access-control-max-age"]) > 0
     assert "*" not in "".join(value for name, value in answer.headers.items() if name.startswith("access-control"))
 
