@@ -274,6 +274,11 @@ class Entry:
         return not self.scope
 
     @property
+    def is_epoch(self) -> bool:
+        """Whether an epoch begins here: another server process, or other data, than before."""
+        return not self.scope and self.stored == b"epoch"
+
+    @property
     def is_fence(self) -> bool:
         """Whether it says that entries before it were lost: no older cursor is good."""
         return not self.scope and self.stored == b"fence"

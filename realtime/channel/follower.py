@@ -2,7 +2,8 @@
 
 One follower for each process, on a connection of its own: a blocked read would starve or poison a shared pool. It is
 supervised: whatever Redis does, it comes back and reads on from its position. Once a second, and at every marker, it
-touches the log (rules 5 and 6).
+touches the log (rules 5 and 6). The touch goes over other connections than the reading: that is how a connection which
+stays with a server that nobody else reaches any more is noticed.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from realtime.channel.event import ORIGIN, Cursor, Entry
+from realtime.channel.log import NO_EVICTION
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
@@ -57,11 +59,18 @@ class Follower:
         self.log = log
         self.window = window
         self.filled = False
+        self.policy = NO_EVICTION
+        """The server's ``maxmemory-policy``, as a touch found it last (rule 10)."""
+        self.is_deaf = False
+        """Whether the log went on, and the last read brought nothing of it."""
         self._sink = sink
         self._connect = connect
         self._join_s = join_ms / 1000
         self._wanted = asyncio.Event()
         self._refill = True
+        self._reconnect = False
+        self._tail = ORIGIN
+        """The log's, at the last touch."""
         self._away: set[str] = set()
         self._waiting: list[tuple[Cursor, asyncio.Future[None]]] = []
 
@@ -77,8 +86,13 @@ class Follower:
 
     @property
     def is_away(self) -> bool:
-        """Whether Redis does not answer just now: what is known here may be old."""
-        return bool(self._away)
+        """Whether Redis does not answer just now, or is not heard: what is known here may be old."""
+        return bool(self._away) or self.is_deaf
+
+    @property
+    def is_vouched_for(self) -> bool:
+        """Whether the server keeps what it was given: one that evicts loses history without a word (rule 10)."""
+        return self.policy == NO_EVICTION
 
     @property
     def is_in_doubt(self) -> bool:
@@ -86,8 +100,11 @@ class Follower:
         return self._refill
 
     def doubt(self) -> None:
-        """Begin the window anew: the log does not have a position that we know, so it is another one."""
-        self._refill = True
+        """Begin the window anew, on a new connection: the log does not have a position that we know.
+
+        It is another log, and the connection may still lead to the one before.
+        """
+        self._refill = self._reconnect = True
 
     async def reach(self, cursor: Cursor) -> None:
         """Wait until the window stands at a cursor or beyond it, or began anew."""
@@ -142,13 +159,25 @@ class Follower:
     async def read_on(self, connection: Redis, block_ms: int | None) -> bool:
         """Take what the log has after our position, waiting up to `block_ms` for it; fill the window first when due.
 
-        Tell whether there was something.
+        Tell whether there was something. The connection is closed, and so made anew by the read, when it may lead to
+        another server than the log's. Where an epoch begins the log is touched before anything of it is taken: who was
+        here before is told what was lost first, and given what came after then.
+
+        Raises:
+            LogUnavailable: Redis does not answer.
         """
+        if self._reconnect:
+            self._reconnect = False
+            await connection.aclose()
         if self._refill:
             await self._fill()
+        awaited = self._tail
         links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
+        self._listen(links, awaited)
+        if any(link.entry.is_epoch for link in links):
+            await self.touch()
         if links and not self._refill:
-            self._take(links)
+            self._take(_from_last_fence(links))
             await self._sink.settled()
         return bool(links)
 
@@ -162,18 +191,44 @@ class Follower:
                     await self._wanted.wait()
 
     async def touch(self) -> None:
-        """Give the log a sign of life, and compare what we know with what it says (rules 5 and 6)."""
+        """Give the log a sign of life, and compare what we know with what it says (rules 5, 6 and 10).
+
+        Raises:
+            LogUnavailable: Redis does not answer.
+        """
         before = self.window.position
         pulse = await self.log.touch()
-        if pulse.tail < before:
+        if pulse.tail < before or pulse.fenced:
             self.doubt()
-        if await self.log.fence(pulse.tail):
-            _log.warning("entries lost", floor=str(pulse.tail))
+        if pulse.fenced:
+            _log.warning("entries lost", log=self.log.name, floor=str(pulse.tail))
+        self._tail = pulse.tail
+        self._hear(pulse.policy)
         self.window.trim(pulse.floor)
+
+    def _listen(self, links: Sequence[Link], awaited: Cursor) -> None:
+        """Notice a read that brought nothing, though the log was ahead of us, up to `awaited`, before it began.
+
+        Then the connection leads to another server than the touch did.
+        """
+        is_deaf = not links and self.window.position < awaited
+        if is_deaf and not self.is_deaf:
+            _log.warning("following nothing", log=self.log.name, position=str(self.window.position), tail=str(awaited))
+        self.is_deaf = is_deaf
+        self._reconnect |= is_deaf
+
+    def _hear(self, policy: str) -> None:
+        """Take note of what the server does when its memory is full."""
+        if policy != self.policy:
+            told = _log.info if policy == NO_EVICTION else _log.error
+            told("eviction policy", log=self.log.name, policy=policy, wanted=NO_EVICTION)
+        self.policy = policy
 
     async def _fill(self) -> None:
         """Begin the window anew from the recent part of the log."""
         pulse = await self.log.touch()
+        self._tail = pulse.tail
+        self._hear(pulse.policy)
         entries, base = await self._recent(pulse.floor)
         self._refill = False
         self._restart(base)
@@ -246,3 +301,9 @@ class Follower:
             else:
                 still.append((cursor, future))
         self._waiting = still
+
+
+def _from_last_fence(links: Sequence[Link]) -> Sequence[Link]:
+    """Leave out what lies before a fence: whoever has not seen it yet is told that it can't be read on from there."""
+    fences = [at for at, link in enumerate(links) if link.entry.is_fence]
+    return links[fences[-1] :] if fences else links

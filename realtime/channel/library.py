@@ -11,7 +11,7 @@ from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import AskError, ClusterError, ReadOnlyError, RedisError, ResponseError
 
 from realtime.errors import LogUnavailable
 
@@ -24,6 +24,8 @@ Command = tuple[object, ...]
 """A Redis command: its name and arguments."""
 
 _RETRY_AFTER_S: Final = 2
+_ELSEWHERE: Final = (ReadOnlyError, ClusterError, AskError)
+_NOT_NOW: Final = frozenset({"LOADING", "MASTERDOWN", "NOREPLICAS", "READONLY", "UNBLOCKED"})
 
 
 class Library:
@@ -100,6 +102,17 @@ class Library:
         for command in commands:
             pipe.execute_command(*command)
         return await pipe.execute(raise_on_error=strict)
+
+
+def was_refused(error: LogUnavailable) -> bool:
+    """Tell whether Redis answered with an error that the same call would get again: nothing of it was done.
+
+    A server that does not serve just now, or not any more, is none of that: the next call may reach another one.
+    """
+    cause = error.__cause__
+    if not isinstance(cause, ResponseError) or isinstance(cause, _ELSEWHERE):
+        return False
+    return str(cause).split(" ", 1)[0] not in _NOT_NOW
 
 
 def _untimed(_: float | None) -> None:

@@ -1,4 +1,4 @@
-#!lua name=gapless_2
+#!lua name=gapless_3
 --[[
 The log's kernel (docs/architecture.md, "The log's kernel"). The name carries the version: a change of this file that an
 older gateway could not live with is another name. Never loaded with REPLACE.
@@ -6,8 +6,9 @@ older gateway could not live with is another name. Never loaded with REPLACE.
 Keys, all with the partition's hash tag (`base` = "{gapless:<partition>}:"):
   base log                    stream: every entry; fields, in this order: c(hannel) s(cope) b(ody) p(revious id) t(otal
                               bytes before it)
-  base meta                   hash, never expires: ms n epoch run born floor bytes clock told kept span till, end:<epoch>,
-                              cap:<channel> <scope>
+  base meta                   hash, never expires: ms n epoch run born floor bytes kept span till; end:<epoch>;
+                              lost:<epoch>; cap:<channel> <scope>; held:<channel> <scope>. The values of the last four are
+                              ids, or look like one: gapless_2 walks over them too
   base scope <channel> <scope>   stream: the same ids; field b. A space cannot occur in a name.
   base topics <channel>       stream: every topic event of the channel; fields s b
   base once <channel> <sub> <key>   "<id> <fingerprint>" of an event published under an idempotency key
@@ -29,8 +30,11 @@ local AHEAD = 0.1
 local MOST_STREAMS = 10000
 
 -- What of a log is in meta: numbers, and then texts.
-local FIELDS = { 'ms', 'n', 'epoch', 'born', 'bytes', 'clock', 'told', 'kept', 'span', 'till', 'run', 'floor' }
-local NUMBERS = 10
+local FIELDS = { 'ms', 'n', 'epoch', 'born', 'bytes', 'kept', 'span', 'till', 'run', 'floor' }
+local NUMBERS = 8
+
+-- A name of the topic stream, where a scope could be.
+local EVERY_TOPIC = 'topic:*'
 
 -- Of this server process: a library is loaded anew in every process, so a copy of the data elsewhere has another one.
 local process
@@ -42,6 +46,10 @@ local newest_ms, newest_seq, latest_ms = {}, {}, 0
 -- What this process remembers of each log's streams, so as not to ask Redis at every event: `expiry`, when a stream goes,
 -- and `room`, how many entries it takes before its cap has to be looked at. See `recall`.
 local memories, remembered = {}, 0
+
+-- The server's maxmemory-policy, and when it was asked.
+local POLICY_EVERY = 60000
+local policy, policy_asked
 
 -- How numbers are written: as integers, in half the time, unless this process's are too small for them (32 bits).
 local WHOLE, ID
@@ -90,6 +98,15 @@ local function topics_key(log, channel)
   return log.base .. 'topics ' .. channel
 end
 
+-- The stream that "<channel> <scope>" names.
+local function stream_of(log, name)
+  local channel, scope = string.match(name, '^(%S+) (.*)$')
+  if scope == EVERY_TOPIC then
+    return topics_key(log, channel)
+  end
+  return scope_key(log, channel, scope)
+end
+
 local function is_topic(scope)
   return string.sub(scope, 1, 6) == 'topic:'
 end
@@ -101,7 +118,6 @@ local function save(log)
   if log.retention == log.span then
     log.till = math.max(log.now, log.ms)
   end
-  log.clock = log.now
   local changed, read = {}, log.read
   for at, field in ipairs(FIELDS) do
     local value = log[field]
@@ -170,8 +186,22 @@ local function mark(log, why)
   return write(log, '', '', why, previous)
 end
 
--- Rule 2: a log that this process has not written before begins a new epoch. Its number is random: two successors of one
--- log, on two servers, must not take the same one.
+-- Rule 2: the number of an epoch is random: two successors of one log, on two servers, must not take the same one. One
+-- that the log knows already, as its own or as another log's, is drawn again.
+local function draw_epoch(log, previous)
+  local time, draws = redis.call('TIME'), 0
+  while true do
+    local seed = redis.sha1hex(process .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous .. ' ' .. draws)
+    local epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
+    local known = redis.call('HMGET', log.meta, 'end:' .. text(epoch), 'lost:' .. text(epoch))
+    if not known[1] and not known[2] then
+      return epoch
+    end
+    draws = draws + 1
+  end
+end
+
+-- Rule 2: a log that this process has not written before begins a new epoch.
 local function begin(log)
   local previous = ''
   if log.epoch then
@@ -181,27 +211,28 @@ local function begin(log)
     local last = redis.call('XREVRANGE', log.key, '+', '-', 'COUNT', 1)[1]
     log.ms = last and split(last[1]) or 0
   end
-  local time = redis.call('TIME')
-  local seed = redis.sha1hex(process .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous)
-  log.epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
+  log.epoch = draw_epoch(log, previous)
   log.born = log.born or log.epoch
   log.ms, log.n, log.run = math.max(log.now, log.ms + 1, latest_ms + 1), 0, process
   set_tail(log)
   local marker = write(log, '', '', 'epoch', previous)
-  log.told = 0 -- by this server's clock, nothing is known to have come before
-  if previous == '' then
-    log.floor, log.told = marker, log.now
+  log.is_new = previous == ''
+  if log.is_new then
+    log.floor = marker
   end
+  redis.call('HDEL', log.meta, 'told') -- gapless_2's clock, by which it would keep silent about a loss
+  policy = nil
   save(log)
 end
 
-local function open(keys, args)
+-- Read what is known of the log; nothing is written.
+local function look(keys, args)
   if not process then
     meet_process()
   end
   local log = {
     key = keys[1], meta = keys[2], base = args[1], retention = tonumber(args[2]), now = clock(),
-    bytes = 0, told = 0, kept = 0, till = 0, span = tonumber(args[2]),
+    bytes = 0, kept = 0, till = 0, span = tonumber(args[2]),
   }
   local read = redis.call('HMGET', log.meta, unpack(FIELDS))
   for at, field in ipairs(FIELDS) do
@@ -211,14 +242,89 @@ local function open(keys, args)
     log[field] = read[at] or log[field]
   end
   log.read = read
-  if log.now < (log.clock or 0) then
-    log.told = 0 -- by a clock that goes back neither
-  end
   look_back(log)
   if log.epoch then
     set_tail(log)
   end
-  if not log.epoch or was_replaced(log) then
+  return log
+end
+
+-- Whether this process has written this log, and nobody has put other data in its place.
+local function is_ours(log)
+  return log.epoch and not was_replaced(log)
+end
+
+local function epoch_of(id)
+  local _, seq = split(id)
+  return math.floor(seq / SPAN)
+end
+
+-- Rule 3's second part: its epoch got as far as this id here.
+local function is_here(log, id)
+  local epoch = epoch_of(id)
+  local stop = epoch == log.epoch and log.tail or redis.call('HGET', log.meta, 'end:' .. text(epoch))
+  return stop and not below(stop, id)
+end
+
+-- Whether the log's entries go around an id that its epoch got past. So it is when a machine's snapshot was restored: the
+-- server process is the same, remembers nothing of what it lost, and goes on in its epoch.
+local function is_gone(log, id)
+  if #redis.call('XRANGE', log.key, id, id, 'COUNT', 1) > 0 then
+    return false
+  end
+  local oldest = redis.call('XRANGE', log.key, '-', '+', 'COUNT', 1)[1]
+  return oldest and below(oldest[1], id) and below(log.floor, id)
+end
+
+-- Rule 5: whether somebody followed, or was acknowledged, an id that this log does not have, and has not said so yet. What
+-- is older than all that is kept is nobody's loss any more.
+local function is_missed(log, witness, closely)
+  if witness == log.tail or split(witness) < log.kept then
+    return false
+  end
+  if is_here(log, witness) and not (closely and is_gone(log, witness)) then
+    return false
+  end
+  local said = redis.call('HGET', log.meta, 'lost:' .. text(epoch_of(witness)))
+  return not said or below(said, witness)
+end
+
+-- Append a marker that says: something before this was lost. No cursor below it is good.
+local function fence(log)
+  log.floor = mark(log, 'fence')
+  log.fenced = true
+end
+
+-- Rule 5: say what was lost of what these witnesses saw ("<id> <id> ..."), once by epoch: the highest id of which it was
+-- said is kept. A log that begins empty says it by that: its first entry is above all cursors of another one.
+local function heed(log, witnesses, closely)
+  local missed
+  for witness in string.gmatch(witnesses, '%S+') do
+    if is_missed(log, witness, closely) then
+      missed = missed or {}
+      missed[#missed + 1] = witness
+    end
+  end
+  if not missed then
+    return
+  end
+  for _, witness in ipairs(missed) do
+    if epoch_of(witness) == log.epoch then
+      begin(log) -- else its ids would be good again as soon as the log got past them
+    end
+  end
+  if not log.is_new then
+    fence(log)
+  end
+  for _, witness in ipairs(missed) do
+    redis.call('HSET', log.meta, 'lost:' .. text(epoch_of(witness)), witness)
+  end
+  save(log)
+end
+
+local function open(keys, args)
+  local log = look(keys, args)
+  if not is_ours(log) then
     begin(log)
   end
   return log
@@ -232,8 +338,8 @@ local function cap(log, stream, field, most)
   end
   local gone = redis.call('XRANGE', stream, '-', '+', 'COUNT', length - most)
   local last = gone[#gone][1]
-  redis.call('XTRIM', stream, 'MINID', '=', after(last))
   redis.call('HSET', log.meta, 'cap:' .. field, last)
+  redis.call('XTRIM', stream, 'MINID', '=', after(last))
   return slack
 end
 
@@ -264,11 +370,12 @@ local function cut(log, most)
   if not last then
     return false
   end
-  for stream in pairs(streams) do
-    redis.call('XTRIM', stream, 'MINID', '=', after(last))
-  end
   if below(log.floor, last) then
     log.floor = last
+    save(log)
+  end
+  for stream in pairs(streams) do
+    redis.pcall('XTRIM', stream, 'MINID', '=', after(last)) -- what somebody put in its place is none of ours
   end
   return last == oldest[#oldest - 1][1]
 end
@@ -299,40 +406,61 @@ local function recall(log, limits)
   return memory
 end
 
+-- Rule 10: whether a stream that is not there should be: it was there, and its time had not come. `held` says until when,
+-- and how much longer that is than its newest entry can be kept. What another clock let go is below `kept`.
+local function is_due(log, held)
+  if not held then
+    return false
+  end
+  local gone, lives = split(held)
+  return gone > log.now and gone - lives > log.kept
+end
+
+-- Somebody evicted or deleted a scope's stream: no cursor below this id is good for who reads it.
+local function lose(log, name, upto)
+  redis.call('HSET', log.meta, 'cap:' .. name, upto)
+  redis.call('HDEL', log.meta, 'held:' .. name)
+end
+
 -- Rule 9: append to a stream, which goes when it is idle, is trimmed, and has no more than its cap. All that is seen to
 -- when it is not remembered, and again after a tenth of the retention, or when the cap may be reached. A stream that is
 -- remembered may have been deleted by somebody: then Redis appends nothing.
-local function keep(log, stream, field, most, id, ...)
+local function keep(log, name, stream, most, previous, ...)
   local expiry, room = log.memory.expiry, log.memory.room
   local known, least = expiry[stream], log.ms + log.lives
-  if known and known >= least and room[stream] > 0 and redis.call('XADD', stream, 'NOMKSTREAM', id, ...) then
+  if known and known >= least and room[stream] > 0 and redis.call('XADD', stream, 'NOMKSTREAM', log.tail, ...) then
     room[stream] = room[stream] - 1
     return
   end
-  redis.call('XADD', stream, 'MINID', '~', text(log.kept), id, ...)
+  if not redis.call('XADD', stream, 'NOMKSTREAM', 'MINID', '~', text(log.kept), log.tail, ...) then
+    if is_due(log, redis.call('HGET', log.meta, 'held:' .. name)) then
+      lose(log, name, previous)
+    end
+    redis.call('XADD', stream, log.tail, ...)
+  end
   if known then
     least = least + math.floor(log.retention * AHEAD)
   else
     remembered = remembered + 1
   end
   redis.call('PEXPIREAT', stream, text(least))
-  expiry[stream], room[stream] = least, cap(log, stream, field, most)
+  redis.call('HSET', log.meta, 'held:' .. name, join(least, log.lives))
+  expiry[stream], room[stream] = least, cap(log, stream, name, most)
 end
 
-local function add(log, caps, channel, scope, body)
-  local previous = log.tail
-  advance(log)
-  local id = write(log, channel, scope, body, previous)
+-- Append an event under the id that was advanced to.
+local function add(log, caps, previous, channel, scope, body)
   local name = channel .. ' ' .. scope
-  keep(log, log.base .. 'scope ' .. name, name, caps.scope, id, 'b', body)
+  write(log, channel, scope, body, previous)
+  keep(log, name, log.base .. 'scope ' .. name, caps.scope, previous, 'b', body)
   local copies = 2
   if is_topic(scope) then
-    keep(log, topics_key(log, channel), channel .. ' topic:*', caps.topics, id, 's', scope, 'b', body)
+    local all = channel .. ' ' .. EVERY_TOPIC
+    keep(log, all, topics_key(log, channel), caps.topics, previous, 's', scope, 'b', body)
     copies = 3
   end
   -- Every copy of an event counts: the log's, its scope's, the topic stream's; and what Redis needs around each.
   log.bytes = log.bytes + (#body + #channel + #scope + 64) * copies
-  return id
 end
 
 -- Idempotency of one batch: which events are there already, and which are twice in it. Returns what each position
@@ -362,7 +490,59 @@ local function repeats(log, args, first)
   return found
 end
 
--- append(log, meta; base, retention, scope cap, topics cap, most bytes, request, request ttl, once ttl,
+-- Where an event's arguments begin: channel, scope, body, once, fingerprint.
+local EVENTS = 10
+
+-- Append what is not there yet of a batch; `ids` gets the id of each, before anything is written under it.
+local function add_all(log, args, found, ids)
+  local caps, reply = { scope = tonumber(args[3]), topics = tonumber(args[4]) }, { 'ok' }
+  for at = EVENTS, #args, 5 do
+    local position, once = #ids + 1, args[at + 3]
+    local id = found[position]
+    if not id then
+      local previous = log.tail
+      advance(log)
+      id = log.tail
+      ids[position] = id
+      add(log, caps, previous, args[at], args[at + 1], args[at + 2])
+      reply[position + 1] = id .. ' 0'
+      if once ~= '' then
+        redis.call('SET', log.base .. 'once ' .. once, id .. ' ' .. args[at + 4], 'PX', args[8])
+      end
+    else
+      id = ids[id] or id
+      ids[position] = id
+      reply[position + 1] = id .. ' 1'
+    end
+  end
+  return table.concat(reply, ' ')
+end
+
+-- Take back what was written of a batch: Redis does not when a function fails. A marker has the last id instead, so that
+-- none is used twice and the log's entries still follow each other.
+local function undo(log, before, args, found, ids)
+  for position, id in ipairs(ids) do
+    local at = EVENTS + (position - 1) * 5
+    local channel, scope, once = args[at], args[at + 1], args[at + 3]
+    if not found[position] then
+      redis.pcall('XDEL', log.key, id)
+      redis.pcall('XDEL', scope_key(log, channel, scope), id)
+      if is_topic(scope) then
+        redis.pcall('XDEL', topics_key(log, channel), id)
+      end
+      if once ~= '' then
+        redis.pcall('DEL', log.base .. 'once ' .. once)
+      end
+    end
+  end
+  memories[log.born] = nil
+  log.bytes = before.bytes
+  advance(log)
+  write(log, '', '', 'idle', before.tail)
+  save(log)
+end
+
+-- append(log, meta; base, retention, scope cap, topics cap, most bytes, request, request ttl, once ttl, witnesses,
 --        then channel, scope, body, once, fingerprint of each event)
 -- -> "ok <id> <0|1: repeated> ..." or "conflict <position>". All or nothing; the same request gives the same reply.
 local function append(keys, args)
@@ -372,44 +552,37 @@ local function append(keys, args)
     return earlier
   end
   local log = open(keys, args)
-  local found, conflict = repeats(log, args, 9)
+  heed(log, args[9])
+  local found, conflict = repeats(log, args, EVENTS)
   if not found then
     return 'conflict ' .. conflict
   end
-  local caps = { scope = tonumber(args[3]), topics = tonumber(args[4]) }
   log.memory = recall(log, args[2] .. ' ' .. args[3] .. ' ' .. args[4])
   log.lives = math.floor(log.retention * (1 + GRACE) + 1000.5)
-  local before, ids, reply = log.bytes, {}, { 'ok' }
-  for at = 9, #args, 5 do
-    local position, once = #ids + 1, args[at + 3]
-    local id = found[position]
-    if not id then
-      id = add(log, caps, args[at], args[at + 1], args[at + 2])
-      reply[position + 1] = id .. ' 0'
-      if once ~= '' then
-        redis.call('SET', log.base .. 'once ' .. once, id .. ' ' .. args[at + 4], 'PX', args[8])
-      end
-    else
-      id = ids[id] or id
-      reply[position + 1] = id .. ' 1'
-    end
-    ids[position] = id
+  local before, ids = { bytes = log.bytes, tail = log.tail }, {}
+  local is_done, answer = pcall(add_all, log, args, found, ids)
+  if not is_done then
+    undo(log, before, args, found, ids)
+    return type(answer) == 'table' and answer or redis.error_reply(tostring(answer))
   end
   log.memory.tail = log.tail
   local most = tonumber(args[5])
-  if most > 0 and math.floor(before * 100 / most) ~= math.floor(log.bytes * 100 / most) then
+  if most > 0 and math.floor(before.bytes * 100 / most) ~= math.floor(log.bytes * 100 / most) then
     relieve(log, most)
   end
   save(log)
-  local answer = table.concat(reply, ' ')
   redis.call('SET', request, answer, 'PX', args[7])
   return answer
 end
 
 -- Rule 3's third part: the lowest good cursor for a reader of these streams, always the id of an entry.
-local function floor_of(log, fields)
+local function floor_of(log, names)
   local floor = log.floor
-  if #fields > 0 then
+  if #names > 0 then
+    local fields = {}
+    for at, name in ipairs(names) do
+      fields[at] = 'cap:' .. name
+    end
     for _, boundary in ipairs(redis.call('HMGET', log.meta, unpack(fields))) do
       if boundary and below(floor, boundary) then
         floor = boundary
@@ -424,12 +597,27 @@ local function floor_of(log, fields)
   return floor
 end
 
--- Rule 3's second part: its epoch got as far as this id here.
-local function is_here(log, id)
-  local _, seq = split(id)
-  local epoch = math.floor(seq / SPAN)
-  local stop = epoch == log.epoch and log.tail or redis.call('HGET', log.meta, 'end:' .. text(epoch))
-  return stop and not below(stop, id)
+-- Rule 10: which of these streams should be there, and are not.
+local function missing(log, names)
+  local gone, fields, streams, due = {}, {}, {}, {}
+  for at, name in ipairs(names) do
+    fields[at] = 'held:' .. name
+  end
+  local held = #fields > 0 and redis.call('HMGET', log.meta, unpack(fields)) or {}
+  for at, name in ipairs(names) do
+    if is_due(log, held[at]) then
+      due[#due + 1], streams[#streams + 1] = name, stream_of(log, name)
+    end
+  end
+  if #streams == 0 or redis.call('EXISTS', unpack(streams)) == #streams then
+    return gone
+  end
+  for at, stream in ipairs(streams) do
+    if redis.call('EXISTS', stream) == 0 then
+      gone[#gone + 1] = due[at]
+    end
+  end
+  return gone
 end
 
 -- Rule 3.
@@ -437,22 +625,72 @@ local function is_good(log, cursor, floor)
   return cursor == log.tail or (is_here(log, cursor) and not below(cursor, floor))
 end
 
--- check(log, meta; base, retention, cursor or "", horizon or "", then "cap:<channel> <scope>" of each stream that is read)
--- -> good (1 or 0), floor, tail, whether the log has the horizon (1 or 0). A horizon of another log bounds nothing here:
--- a position up to there would be good on that one, where something else lies before it.
-local function check(keys, args)
-  local log = open(keys, args)
-  local fields = {}
-  for at = 5, #args do
-    fields[#fields + 1] = args[at]
-  end
-  local floor = floor_of(log, fields)
-  local good = args[3] ~= '' and is_good(log, args[3], floor)
-  local complete = args[4] ~= '' and is_here(log, args[4])
-  return { good and 1 or 0, floor, log.tail, complete and 1 or 0 }
+-- Whether a cursor is of an epoch that the log has never heard of, neither as its own nor as one of which something was
+-- lost, or beyond the current one's tail.
+local function is_strange(log, cursor)
+  local epoch = text(epoch_of(cursor))
+  local known = redis.call('HMGET', log.meta, 'end:' .. epoch, 'lost:' .. epoch)
+  return not known[1] and not known[2] and not is_here(log, cursor)
 end
 
--- A boundary below what is kept decides nothing any more. One step of a walk over meta at each touch.
+-- A client comes from a log that shares a part of this one's past, and has perhaps read on there. It is not put at an
+-- entry that both have: a gateway that still follows the other one would give it the same events again. The marker is in
+-- no log of the cursor's epoch, for that began before it. The epoch is known from then on, and nothing is said to be lost.
+local function part(log, cursor)
+  if is_strange(log, cursor) then
+    mark(log, 'idle')
+    if epoch_of(cursor) ~= log.epoch then
+      redis.call('HSET', log.meta, 'lost:' .. text(epoch_of(cursor)), join(log.kept, 0))
+    end
+  end
+end
+
+local function from(args, first)
+  local rest = {}
+  for at = first, #args do
+    rest[#rest + 1] = args[at]
+  end
+  return rest
+end
+
+local function is_replica()
+  return string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true)
+end
+
+-- check(log, meta; base, retention, cursor or "", horizon or "", witnesses, then "<channel> <scope>" of each stream that is
+-- read) -> good (1 or 0), floor, tail, whether the log has the horizon (1 or 0), whether the cursor is of an epoch that
+-- it never heard of (1 or 0), and which streams are missing. A horizon of another log bounds nothing here: a position up
+-- to there would be good on that one, where something else lies before it.
+-- Or nothing, when there has to be a touch first: this process has not begun an epoch of this log, or the log lacks what
+-- a witness saw. Nothing is written, so that it is answered when memory is full.
+local function check(keys, args)
+  local log = look(keys, args)
+  if not is_ours(log) or is_replica() then
+    return false
+  end
+  for witness in string.gmatch(args[5], '%S+') do
+    if is_missed(log, witness) then
+      return false
+    end
+  end
+  local names = from(args, 6)
+  local gone, floor = missing(log, names), nil
+  floor = #gone > 0 and log.tail or floor_of(log, names)
+  local good = args[3] ~= '' and is_good(log, args[3], floor)
+  local complete = args[4] ~= '' and is_here(log, args[4])
+  local strange = args[3] ~= '' and not good and is_strange(log, args[3])
+  return { good and 1 or 0, floor, log.tail, complete and 1 or 0, strange and 1 or 0, gone }
+end
+
+-- lose(log, meta; base, retention, then "<channel> <scope>" of streams that a check found missing): remember it.
+local function lose_missing(keys, args)
+  local log = open(keys, args)
+  for _, name in ipairs(missing(log, from(args, 3))) do
+    lose(log, name, log.tail)
+  end
+end
+
+-- A boundary below what is kept decides nothing any more, nor does a stream whose time has come. One step of a walk over meta at each touch.
 local walk = '0'
 
 local function sweep(log)
@@ -462,38 +700,45 @@ local function sweep(log)
   for at = 1, #step[2], 2 do
     local field, value = step[2][at], step[2][at + 1]
     local kind = string.match(field, '^(%a+):')
-    if kind and below(value, horizon) then
+    if kind and below(value, kind == 'held' and join(log.now, 0) or horizon) then
       redis.call('HDEL', log.meta, field)
     end
   end
 end
 
--- touch(log, meta; base, retention, most bytes) -> tail, floor, Redis's now in ms. Rule 6.
+-- Rule 10: what the server does when its memory is full. Asked at an epoch's begin, once a minute, and at each touch as
+-- long as it would evict.
+local function eviction(log)
+  if policy ~= 'noeviction' or math.abs(log.now - policy_asked) >= POLICY_EVERY then
+    policy = string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:(%S+)')
+    policy_asked = log.now
+  end
+  return policy
+end
+
+-- touch(log, meta; base, retention, most bytes, witnesses, strange cursor or "", 1: something was lost)
+-- -> tail, floor, Redis's now in ms, whether there was a fence (1 or 0), the first epoch, the server's maxmemory-policy.
+-- Rules 5 and 6.
 local function touch(keys, args)
   local log = open(keys, args)
+  heed(log, args[4], true)
+  if args[6] == '1' and not log.fenced then
+    fence(log)
+  end
+  if args[5] ~= '' then
+    part(log, args[5])
+  end
   if log.now - log.ms >= log.retention / 10 then
     mark(log, 'idle')
   end
   relieve(log, tonumber(args[3]))
   sweep(log)
   save(log)
-  return { log.tail, floor_of(log, {}), text(log.now) }
+  return { log.tail, floor_of(log, {}), text(log.now), log.fenced and 1 or 0, text(log.born), eviction(log) }
 end
 
--- fence(log, meta; base, retention, witness, ms since it was witnessed) -> 1 when the floor was raised, else 0; tail.
--- Rule 5: somebody followed, or was acknowledged, an id that this log does not have. It is said once: not when another
--- gateway's fence came after it, nor when the log began empty after it.
-local function fence(keys, args)
-  local log = open(keys, args)
-  local raised = not is_here(log, args[3]) and log.now - tonumber(args[4]) >= log.told
-  if raised then
-    log.floor, log.told = mark(log, 'fence'), log.now
-    save(log)
-  end
-  return { raised and 1 or 0, log.tail }
-end
-
-redis.register_function('gapless_2_append', append)
-redis.register_function('gapless_2_check', check)
-redis.register_function('gapless_2_touch', touch)
-redis.register_function('gapless_2_fence', fence)
+-- `allow-oom`: what makes room, and keeps the log honest, works when memory is full. `no-writes` implies it.
+redis.register_function('gapless_3_append', append)
+redis.register_function{ function_name = 'gapless_3_check', callback = check, flags = { 'no-writes' } }
+redis.register_function{ function_name = 'gapless_3_touch', callback = touch, flags = { 'allow-oom' } }
+redis.register_function{ function_name = 'gapless_3_lose', callback = lose_missing, flags = { 'allow-oom' } }

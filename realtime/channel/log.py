@@ -7,13 +7,12 @@ streams. The ten rules are in ``docs/architecture.md``.
 from __future__ import annotations
 
 import secrets
-import time
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, stored_cursor
-from realtime.channel.library import Library
+from realtime.channel.library import Library, was_refused
 from realtime.errors import IdempotencyConflict, LogUnavailable
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
     from realtime.channel.library import Command
 
 Fields = dict[bytes, bytes]
+
+NO_EVICTION: Final = "noeviction"
+"""The ``maxmemory-policy`` of a server that keeps what it was given (rule 10)."""
 
 _REQUEST_TTL_MS = 60_000
 _TRIES = 2
@@ -52,20 +54,31 @@ class Verdict(NamedTuple):
     """Whether a cursor can be resumed (rule 3), where history begins for that reader, and the log's tail.
 
     `complete`: whether the log has the horizon that a replay read up to. If not, the replay says nothing.
+    `strange`: whether the cursor is of an epoch that the log has never heard of.
+    `missing`: the streams that should hold entries, and are not there.
     """
 
     good: bool
     floor: Cursor
     tail: Cursor
     complete: bool = True
+    strange: bool = False
+    missing: tuple[bytes, ...] = ()
 
 
 class Pulse(NamedTuple):
-    """What a touch returns: the log's tail, where history begins, and Redis's clock in unix milliseconds."""
+    """What a touch returns: the log's tail, where history begins, and Redis's clock in unix milliseconds.
+
+    `fenced`: whether the touch found that entries were lost, and said so. `born`: the number of the log's first epoch.
+    `policy`: the server's ``maxmemory-policy``.
+    """
 
     tail: Cursor
     floor: Cursor
     now_ms: int
+    fenced: bool = False
+    born: int = 0
+    policy: str = NO_EVICTION
 
 
 class Replay(NamedTuple):
@@ -83,26 +96,16 @@ class Link(NamedTuple):
     previous: Cursor
 
 
-class Witness(NamedTuple):
-    """An id that was in the log, and when that was seen, in seconds of a clock that never goes back."""
-
-    id: Cursor
-    at: float
-
-
 class Log:
     """One partition of the log."""
 
-    def __init__(
-        self, redis: Redis, limits: Limits, partition: int | str = 0, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, redis: Redis, limits: Limits, partition: int | str = 0) -> None:
         """Use a client whose own retries are off: an append repeated by it would be another event.
 
         `partition` names the log among those of one server: a channel's by its number, the control log by its name.
         """
         self._redis = redis
         self._limits = limits
-        self._clock = clock
         self._library = Library(redis, "realtime.channel", "log.lua")
         self.execute, self.transact = self._library.execute, self._library.transact
         """Plain commands on the log's server (`Library`)."""
@@ -111,8 +114,9 @@ class Log:
         self.key = f"{self._base}log"
         self.acknowledged = ORIGIN
         """The highest id an append of ours got; `ORIGIN` after a restart of the window."""
-        self._witnessed: dict[int, Witness] = {}
+        self._witnessed: dict[int, Cursor] = {}
         """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
+        self._testimony = ""
 
     @property
     def timed(self) -> Callable[[float | None], None]:
@@ -133,12 +137,12 @@ class Log:
 
         Raises:
             IdempotencyConflict: a key was used for another event; nothing was appended.
-            LogUnavailable: no answer: the events are perhaps in the log.
+            LogUnavailable: no answer: the events are perhaps in the log. Or refused: they are not.
         """
         limits = self._limits
         caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
         request = (secrets.token_urlsafe(12), _REQUEST_TTL_MS)
-        arguments = (*caps, *request, limits.idempotency_ms, *_events(drafts, publisher))
+        arguments = (*caps, *request, limits.idempotency_ms, self._testimony, *_events(drafts, publisher))
         command = ("FCALL", *self._function("append", *arguments))
         kind, _, told = (await _again(partial(self.transact, (*beside, command)))).partition(b" ")
         if kind == b"conflict":
@@ -151,41 +155,63 @@ class Log:
         return answers
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
-        """Judge a cursor for a reader (rule 3)."""
-        return _verdict(await self._call("check", str(cursor), str(cursor), *self._boundaries(interest)))
+        """Judge a cursor for a reader (rule 3).
+
+        Raises:
+            LogUnavailable: Redis does not answer, or refuses it.
+        """
+        verdict, _ = await self._judged(cursor, cursor, _streams(interest), ())
+        return verdict
 
     async def touch(self) -> Pulse:
-        """Give a sign of life (rule 6)."""
-        tail, floor, now = await self._call("touch", self._limits.max_bytes)
-        return Pulse(stored_cursor(tail), stored_cursor(floor), int(now))
+        """Give a sign of life (rule 6), and have what we witnessed compared with the log (rule 5).
 
-    async def fence(self, tail: Cursor) -> bool:
-        """Compare what we witnessed in other epochs than the tail's with the log; tell whether entries were lost.
+        What the log then has is witnessed in place of what it lost: it may be lost in its turn.
 
-        What the log then has is witnessed in its place: it may be lost in its turn.
+        Raises:
+            LogUnavailable: Redis does not answer, or refuses it.
         """
-        lost = False
-        for epoch in [epoch for epoch in self._witnessed if epoch != tail.epoch]:
-            witness = self._witnessed.pop(epoch)
-            age_ms = int((self._clock() - witness.at) * 1000)
-            try:
-                raised, now = await self._call("fence", str(witness.id), age_ms)
-            except BaseException:
-                self._remember(witness)
-                raise
-            self.witness(stored_cursor(now))
-            lost |= raised == 1
-        return lost
+        return await self._touch("", 0)
+
+    async def mistrust(self) -> Pulse:
+        """Touch the log, and have it say that entries were lost, for nobody knows which: no older cursor is good.
+
+        Raises:
+            LogUnavailable: Redis does not answer, or refuses it: perhaps it was said.
+        """
+        return await self._touch("", 1)
+
+    async def _touch(self, strange: Cursor | str, lost: int) -> Pulse:
+        told = dict(self._witnessed)
+        answer = await self._call("touch", self._limits.max_bytes, self._testimony, str(strange), lost)
+        tail, floor, now, fenced, born, policy = answer
+        pulse = Pulse(stored_cursor(tail), stored_cursor(floor), int(now), fenced == 1, int(born), policy.decode())
+        self._settle(told, pulse.tail)
+        return pulse
+
+    def _settle(self, told: dict[int, Cursor], tail: Cursor) -> None:
+        """Forget what was witnessed in other epochs than the tail's, and was told; what came since has to be told yet."""
+        for epoch, id_ in told.items():
+            if epoch != tail.epoch and self._witnessed.get(epoch) == id_:
+                del self._witnessed[epoch]
+        if told:
+            self.witness(tail)
+        self._testify()
+
+    @property
+    def witnesses(self) -> list[Cursor]:
+        """By epoch, the highest id that we followed or were acknowledged, as far as the log may not know it yet."""
+        return list(self._witnessed.values())
 
     def witness(self, id_: Cursor) -> None:
         """Remember that an id was in the log."""
-        self._remember(Witness(id_, self._clock()))
+        known = self._witnessed.get(id_.epoch)
+        if known is None or known < id_:
+            self._witnessed[id_.epoch] = id_
+            self._testify()
 
-    def _remember(self, witness: Witness) -> None:
-        epoch = witness.id.epoch
-        known = self._witnessed.get(epoch)
-        if known is None or known.id < witness.id:
-            self._witnessed[epoch] = witness
+    def _testify(self) -> None:
+        self._testimony = " ".join(map(str, self._witnessed.values()))
 
     async def replay(
         self, interest: Interest, after: Cursor, horizon: Cursor, limit: int, until: Cursor | None = None
@@ -213,13 +239,36 @@ class Log:
         horizon, end = bounds
         sources = list(self._sources(interest))
         ranges = [("XRANGE", key, f"({after}", str(end), "COUNT", count) for key, _ in sources]
-        judge = ("FCALL", *self._function("check", str(after), str(horizon), *self._boundaries(interest)))
-        *streams, judged = await self._library.pipe([*ranges, judge])
-        verdict = _verdict(judged)
+        verdict, streams = await self._judged(after, horizon, _streams(interest), ranges)
         if not verdict.complete:
             return Replay([], after, verdict)
         found, safe = _collect(interest, sources, streams, count, max(after, end))
         return Replay(found, safe, verdict)
+
+    async def _judged(
+        self, cursor: Cursor, horizon: Cursor, streams: Sequence[str], reads: Sequence[Command]
+    ) -> tuple[Verdict, list[Any]]:
+        """Judge a cursor after other reads, sent together; return the verdict, and what they gave.
+
+        A log that does not know what we witnessed, or was not begun by this server process, judges nothing before a
+        touch. Streams that are missing are remembered to be. Who comes from another log is put at a new marker.
+        """
+        *found, judged = await self._library.pipe([*reads, self._judge(cursor, horizon, streams)])
+        if judged is None:
+            await self.touch()
+            *found, judged = await self._library.pipe([*reads, self._judge(cursor, horizon, streams)])
+        if judged is None:
+            message = "the log was replaced while it was asked: try again"
+            raise LogUnavailable(message)
+        verdict = _verdict(judged)
+        if verdict.missing:
+            await self._call("lose", *verdict.missing)
+        if verdict.strange and reads:
+            verdict = verdict._replace(tail=(await self._touch(cursor, 0)).tail)
+        return verdict, found
+
+    def _judge(self, cursor: Cursor, horizon: Cursor, streams: Sequence[str]) -> Command:
+        return "FCALL", *self._function("check", str(cursor), str(horizon), self._testimony, *streams)
 
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
         """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
@@ -242,27 +291,31 @@ class Log:
         if interest.prefixes:
             yield f"{self._base}topics {interest.channel}", EVERY_TOPIC
 
-    def _boundaries(self, interest: Interest | None) -> list[str]:
-        if interest is None:
-            return []
-        names = (*interest.scopes, EVERY_TOPIC) if interest.prefixes else interest.scopes
-        return [f"cap:{interest.channel} {name}" for name in names]
-
     def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
         keys = (self.key, f"{self._base}meta")
-        return f"gapless_2_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
+        return f"gapless_3_{name}", 2, *keys, self._base, self._limits.retention_ms, *arguments
 
     async def _call(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
         return await self.execute("FCALL", *self._function(name, *arguments))
 
 
 async def _again(call: Callable[[], Awaitable[Any]]) -> Any:  # noqa: ANN401 - what the call returns
+    """Make a call once more when its answer was lost; what was refused would be refused again."""
     for _ in range(_TRIES - 1):
         try:
             return await call()
-        except LogUnavailable:
-            continue
+        except LogUnavailable as error:
+            if was_refused(error):
+                raise
     return await call()
+
+
+def _streams(interest: Interest | None) -> list[str]:
+    """Name the streams that a reader reads, as the kernel's bounds do."""
+    if interest is None:
+        return []
+    names = (*interest.scopes, EVERY_TOPIC) if interest.prefixes else interest.scopes
+    return [f"{interest.channel} {name}" for name in names]
 
 
 def _events(drafts: Sequence[Draft], publisher: str) -> list[str | bytes]:
@@ -282,9 +335,9 @@ def _appended(told: bytes) -> list[Appended]:
     return [Appended(Cursor(ms, seq), repeated == 1) for ms, seq, repeated in triples]
 
 
-def _verdict(raw: tuple[int, bytes, bytes, int]) -> Verdict:
-    good, floor, tail, complete = raw
-    return Verdict(good == 1, stored_cursor(floor), stored_cursor(tail), complete == 1)
+def _verdict(raw: tuple[int, bytes, bytes, int, int, list[bytes]]) -> Verdict:
+    good, floor, tail, complete, strange, missing = raw
+    return Verdict(good == 1, stored_cursor(floor), stored_cursor(tail), complete == 1, strange == 1, tuple(missing))
 
 
 def _goes_on(verdict: Verdict) -> bool:

@@ -87,9 +87,9 @@ class Switch:
 class Gateway:
     """The channel as one process has it: log, window, follower; moved by steps instead of by tasks."""
 
-    def __init__(self, history: History, limits: Limits, clock: Clock) -> None:
+    def __init__(self, history: History, limits: Limits) -> None:
         self.switch = Switch(history)
-        log = Log(cast("Redis", self.switch), limits, clock=clock)
+        log = Log(cast("Redis", self.switch), limits)
         self.follower = Follower(log, Window(5, 10_000), lambda: history.server.client, self)
         self.replays = Replays(self.follower)
         self.current = False
@@ -154,22 +154,11 @@ class Client:
         return event.channel == self.interest.channel and matches
 
 
-@dataclass
-class Clock:
-    """The gateways' own clock, in seconds."""
-
-    seconds: float = 0.0
-
-    def __call__(self) -> float:
-        return self.seconds
-
-
 class World:
     """Two servers, some gateways, some clients; every operation is a step."""
 
     def __init__(self, servers: Sequence[SimulatedServer], limits: Limits, gateways: int = 3) -> None:
         self.limits = limits
-        self.clock = Clock()
         self.step = 0
         self.truncations = 0
         self.restarts = 0
@@ -178,7 +167,7 @@ class World:
         for server in servers:
             server.reset(NOON_MS)
         self.histories = [History(server) for server in servers]
-        self.gateways = [Gateway(self.histories[0], limits, self.clock) for _ in range(gateways)]
+        self.gateways = [Gateway(self.histories[0], limits) for _ in range(gateways)]
         self.clients: list[Client] = []
         self.snapshots: list[Snapshot] = []
         self.events: list[Event] = []
@@ -251,8 +240,7 @@ class World:
                 gateway.current = False
 
     def pass_time(self, ms: int) -> None:
-        """Let time pass, on every clock; nobody touches the log meanwhile."""
-        self.clock.seconds += ms / 1000
+        """Let time pass, on every server's clock; nobody touches the log meanwhile."""
         for history in self.histories:
             history.server.set_clock(history.server.now_ms + ms)
 
@@ -272,7 +260,7 @@ class World:
         """Start a gateway in another's place, configured anew: what only that one knew is known no more."""
         old = self.gateways[at]
         limits = replace(self.limits, retention_ms=retention_ms)
-        self.gateways[at] = Gateway(old.history, limits, self.clock)
+        self.gateways[at] = Gateway(old.history, limits)
         for event in self.events:
             event.known_by.discard(old)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from realtime.channel.event import ORIGIN, Cursor
 from realtime.channel.log import Log
-from tests.channel.model import ROOMY, Clock
+from tests.channel.model import ROOMY
 
 if TYPE_CHECKING:
     from realtime.channel.event import Interest
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 META = "{gapless:0}:meta"
 
 
-def log_of(server: SimulatedServer, clock: Clock | None = None, **limits: int) -> Log:
-    return Log(server.client, replace(ROOMY, **limits), clock=clock or Clock())
+def log_of(server: SimulatedServer, **limits: int) -> Log:
+    return Log(server.client, replace(ROOMY, **limits))
 
 
 async def links(log: Log) -> list[Link]:

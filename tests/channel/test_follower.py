@@ -80,7 +80,7 @@ class TestFill:
         (id_,) = await publish(log, "broadcast")
         simulated.set_clock(NOON_MS + 500)
         log.witness(other_epoch(id_))
-        assert await log.fence((await log.touch()).tail)
+        assert (await log.touch()).fenced
         after = await publish(log, "broadcast", "broadcast")
         following = Following(log, simulated.client)
         await following.tick()
@@ -158,12 +158,12 @@ class TestFollow:
         simulated.set_clock(NOON_MS + 500)
         other = Log(simulated.client, ROOMY)
         other.witness(other_epoch(before[0]))
-        assert await other.fence((await other.touch()).tail)
+        assert (await other.touch()).fenced
         after = await publish(log, "broadcast")
         await following.tick()
         fence = (await log.touch()).floor
         assert following.sink.restarts[1:] == [fence]
-        assert following.sink.ticks == [before, after]
+        assert following.sink.ticks == [after], "who stands before it is told, and given nothing first"
         assert following.window.base == fence
         assert [following.window.holds(cursor) for cursor in (*before, fence, *after)] == [False, False, True, True]
 

@@ -55,7 +55,7 @@ class OtherVersion(Log):
     @classmethod
     async def load(cls, redis: Redis) -> None:
         code = files("realtime.channel").joinpath("log.lua").read_text()
-        await redis.function_load(code.replace("gapless_2", cls.name_of_library), replace=True)
+        await redis.function_load(code.replace("gapless_3", cls.name_of_library), replace=True)
 
     def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
         _, *rest = super()._function(name, *arguments)

@@ -118,7 +118,7 @@ async def test_a_cursor_of_another_log_is_said_to_be_bad(log: Log) -> None:
     (id_,) = await publish(log, "broadcast")
     replay = await log.replay(EVERYONE, other_epoch(id_), id_, 10)
     assert not replay.verdict.good
-    assert replay.verdict.tail == id_
+    assert replay.verdict.tail > id_
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])

@@ -363,7 +363,9 @@ class TestReplays:
         assert [type(answer) for answer in answers] == [LogUnavailable] * 3
         assert reader.cursor == other_epoch(id_)
 
-    async def test_a_window_of_another_log_is_doubted_and_moves_no_cursor(self, simulated: SimulatedServer) -> None:
+    async def test_what_a_window_of_another_log_lost_is_told_before_anything_is_given(
+        self, simulated: SimulatedServer
+    ) -> None:
         """The gateway's connections already lead to the other server, its window is still of the first one."""
         log = Log(simulated.client, ROOMY)
         (kept,) = await publish(log, "broadcast")
@@ -372,14 +374,36 @@ class TestReplays:
         desk = Desk(log, simulated.client, events=1)
         await desk.following.tick()
         simulated.lay(backup)
-        (id_,) = await publish(Log(simulated.client, ROOMY), "broadcast")
+        other = Log(simulated.client, ROOMY)
+        await publish(other, "broadcast")
         reader = desk.reader(kept)
+        told = await part(reader)
+        assert told.entries == []
+        assert told.truncation is not None
+        (after,) = await publish(other, "broadcast")
+        await desk.following.follower.touch()
+        await desk.following.tick()
+        assert await everything(reader) == [after]
+
+    async def test_a_window_of_another_log_is_doubted_and_moves_no_cursor(self, simulated: SimulatedServer) -> None:
+        """What the window stands at was lost, and that was said already: the log lacks the horizon."""
+        log, other = Log(simulated.client, ROOMY), Log(simulated.client, ROOMY)
+        (kept,) = await publish(log, "broadcast")
+        backup = simulated.copy()
+        (lost,) = await publish(log, "broadcast")
+        desk = Desk(log, simulated.client, events=1)
+        await desk.following.tick()
+        simulated.lay(backup)
+        other.witness(lost)
+        assert (await other.touch()).fenced
+        (id_,) = await publish(other, "broadcast")
+        reader = desk.reader((await other.touch()).floor)
         assert await part(reader) == ([], False, None)
-        assert reader.cursor == kept
         assert desk.following.follower.is_in_doubt
         waiting = asyncio.create_task(reader.fetch(10, wait=True))
-        await asyncio.sleep(0.02)
+        await asyncio.sleep(0)
         assert not waiting.done()
         await desk.following.tick()
         await waiting
         assert await everything(reader) == [id_]
+        assert kept < id_

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.promise.model import Loss
 
 LOG = "{gapless:0}:log"
-_APPEND = b"gapless_2_append\r\n$1\r\n2\r\n$%d\r\n%b" % (len(LOG), LOG.encode())
+_APPEND = b"gapless_3_append\r\n$1\r\n2\r\n$%d\r\n%b" % (len(LOG), LOG.encode())
 """How an append to the channel's log begins: the control log's, once a second, loses nothing meant for this one."""
 _QUICK_SYNC = ("--repl-diskless-load", "swapdb")
 """Without it Valkey notices only once a second that a replica has its copy."""
