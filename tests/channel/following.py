@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 from realtime.channel.follower import Follower
 from realtime.channel.window import Window
@@ -13,7 +13,7 @@ from realtime.connect import connect
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from redis.asyncio import Redis
 
@@ -38,6 +38,22 @@ class Sink:
         self.restarts.append(base)
 
 
+class Line:
+    """What a follower reads by: it leads to one server until it is closed, and then to where a new one leads."""
+
+    def __init__(self, leads_to: Callable[[], Redis]) -> None:
+        self._leads_to = leads_to
+        self._server = leads_to()
+        self.closed = 0
+
+    async def execute_command(self, *command: Any) -> Any:  # noqa: ANN401 - what the client returns
+        return await self._server.execute_command(*command)
+
+    async def aclose(self) -> None:
+        self.closed += 1
+        self._server = self._leads_to()
+
+
 class Following:
     """A follower and its surroundings."""
 
@@ -46,11 +62,12 @@ class Following:
         self.redis = redis
         self.window = Window(events, size)
         self.sink = Sink()
+        self.line = Line(lambda: self.redis)
         self.follower = Follower(log, self.window, lambda: redis, self.sink)
 
     async def tick(self) -> None:
         """Read on once, without waiting."""
-        await self.follower.read_on(self.redis, None)
+        await self.follower.read_on(cast("Redis", self.line), None)
 
     @property
     def ids(self) -> list[Cursor]:

@@ -17,6 +17,7 @@ from realtime.channel.follower import Follower
 from realtime.channel.log import Limits, Log
 from realtime.channel.reader import Part, Reader, Replays, Start
 from realtime.channel.window import Window
+from tests.channel.following import Line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,6 +90,7 @@ class Gateway:
 
     def __init__(self, history: History, limits: Limits) -> None:
         self.switch = Switch(history)
+        self.line = Line(lambda: self.history.server.client)
         log = Log(cast("Redis", self.switch), limits)
         self.follower = Follower(log, Window(5, 10_000), lambda: history.server.client, self)
         self.replays = Replays(self.follower)
@@ -102,6 +104,7 @@ class Gateway:
 
     def move(self, history: History) -> None:
         self.switch.history, self.current = history, False
+        self.line = Line(lambda: self.history.server.client)
 
     def extended(self, entries: Sequence[Entry]) -> None:
         """Know what was followed."""
@@ -128,7 +131,7 @@ class Gateway:
         position = None
         while position != self.follower.window.position:
             position = self.follower.window.position
-            await self.follower.read_on(self.history.server.client, None)
+            await self.follower.read_on(cast("Redis", self.line), None)
         newest = [entry.id for entry, _ in await self.follower.log.backwards(None, 1)]
         self.current = newest == [self.follower.window.position]
         if self._restarted:
