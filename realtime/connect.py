@@ -13,6 +13,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TooSlow
 
+from realtime.channel.log import NO_EVICTION
 from realtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -121,10 +122,10 @@ async def check(redis: Redis) -> None:
         message = f"redis.url: the server's version is {version}: at least {LEAST_VERSION} is needed, for functions"
         raise ConfigError(message)
     policy = memory["maxmemory_policy"]
-    if policy != "noeviction":
+    if policy != NO_EVICTION:
         message = (
             f"redis.url: the server's maxmemory-policy is {policy}, which would eat history in silence: "
-            "set it to noeviction; history.max_bytes bounds the log"
+            f"set it to {NO_EVICTION}; history.max_bytes bounds the log"
         )
         raise ConfigError(message)
 

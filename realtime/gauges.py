@@ -40,8 +40,11 @@ class Parts(NamedTuple):
 
     @property
     def is_ready(self) -> bool:
-        """Whether clients may be sent here: the window is filled, the policy is known, and no task keeps ending."""
-        is_filled = self.follower.filled and self.revisions.is_loaded
+        """Whether clients may be sent here.
+
+        The window is filled, what it holds is kept, the policy is known, we don't drain, and no task keeps ending.
+        """
+        is_filled = self.follower.filled and self.follower.is_vouched_for and self.revisions.is_loaded
         return is_filled and not self.drain.has_begun and not self.supervisor.failing
 
     @property

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from realtime import logs
+from realtime.channel.log import NO_EVICTION
 from realtime.errors import CredentialRequired, Draining, LogUnavailable, NotReady
 from realtime.framework import answered, asked, json
 from realtime.metrics import MEDIA_TYPE
@@ -52,11 +53,18 @@ class Operations:
         return json({"status": "ok"})
 
     async def ready(self) -> Response:
-        """Say whether clients may be sent here: the window is filled, the policy is known, and we don't drain."""
+        """Say whether clients may be sent here: the window is filled, what it holds is kept, the policy is known.
+
+        And we don't drain.
+        """
         if self._parts.drain.has_begun:
             raise Draining("this gateway drains: send clients to another one")
         if not self._parts.follower.filled:
             raise LogUnavailable("this gateway has not read the log yet")
+        if not self._parts.follower.is_vouched_for:
+            raise LogUnavailable(
+                f"Redis may evict history: its maxmemory-policy is {self._parts.follower.policy}: set it to {NO_EVICTION}"
+            )
         if not self._parts.revisions.is_loaded:
             raise LogUnavailable(self._unknown_policy())
         failing = self._parts.supervisor.failing
@@ -113,6 +121,7 @@ class Operations:
                 "lag_ms": parts.vitals.lag_ms,
                 "position": str(window.position),
                 "away": parts.follower.is_away,
+                "eviction": parts.follower.policy,
             },
             "window": {"events": len(window), "bytes": window.bytes, "base": str(window.base)},
             "policy": {

@@ -179,6 +179,7 @@ class FollowerHealth(Told):
     lag_ms: Ms
     position: Cursor
     away: bool
+    eviction: str
 
 
 class WindowHealth(Told):

@@ -16,6 +16,7 @@ from realtime.errors import LogUnavailable
 from tests.channel.events import EVERYONE, draft, other_epoch, publish
 from tests.channel.following import Following
 from tests.channel.model import INTERESTS, NOON_MS, PLACES, RETENTION_MS, ROOMY
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -401,7 +402,7 @@ class TestReplays:
         assert await part(reader) == ([], False, None)
         assert desk.following.follower.is_in_doubt
         waiting = asyncio.create_task(reader.fetch(10, wait=True))
-        await asyncio.sleep(0)
+        await until(lambda: bool(desk.following.follower._waiting))  # noqa: SLF001 - it waits for the window
         assert not waiting.done()
         await desk.following.tick()
         await waiting
