@@ -7,8 +7,8 @@ Keys, all with the partition's hash tag (`base` = "{gapless:<partition>}:"):
   base log                    stream: every entry; fields, in this order: c(hannel) s(cope) b(ody) p(revious id) t(otal
                               bytes before it)
   base meta                   hash, never expires: ms n epoch run born floor bytes kept span till; end:<epoch>;
-                              lost:<epoch>; cap:<channel> <scope>; held:<channel> <scope>. The values of the last four are
-                              ids, or look like one: gapless_2 walks over them too
+                              lost:<epoch>; seen:<epoch>; cap:<channel> <scope>; held:<channel> <scope>. The values of the
+                              last five are ids, or look like one: gapless_2 walks over them too
   base scope <channel> <scope>   stream: the same ids; field b. A space cannot occur in a name.
   base topics <channel>       stream: every topic event of the channel; fields s b
   base once <channel> <sub> <key>   "<id> <fingerprint>" of an event published under an idempotency key
@@ -186,6 +186,13 @@ local function mark(log, why)
   return write(log, '', '', why, previous)
 end
 
+-- Whether an epoch has ended here, or another log's has become known here.
+local function is_known(log, epoch)
+  local number = text(epoch)
+  local known = redis.call('HMGET', log.meta, 'end:' .. number, 'lost:' .. number, 'seen:' .. number)
+  return known[1] or known[2] or known[3]
+end
+
 -- Rule 2: the number of an epoch is random: two successors of one log, on two servers, must not take the same one. One
 -- that the log knows already, as its own or as another log's, is drawn again.
 local function draw_epoch(log, previous)
@@ -193,8 +200,7 @@ local function draw_epoch(log, previous)
   while true do
     local seed = redis.sha1hex(process .. ' ' .. time[1] .. ' ' .. time[2] .. ' ' .. previous .. ' ' .. draws)
     local epoch = tonumber(string.sub(seed, 1, 8), 16) % 2147483648
-    local known = redis.call('HMGET', log.meta, 'end:' .. text(epoch), 'lost:' .. text(epoch))
-    if not known[1] and not known[2] then
+    if not is_known(log, epoch) then
       return epoch
     end
     draws = draws + 1
@@ -276,10 +282,10 @@ local function is_gone(log, id)
   return oldest and below(oldest[1], id) and below(log.floor, id)
 end
 
--- Rule 5: whether somebody followed, or was acknowledged, an id that this log does not have, and has not said so yet. What
--- is older than all that is kept is nobody's loss any more.
+-- Rule 5: whether somebody followed, or was acknowledged, an id that this log does not have, and has not said so yet.
+-- However old it is: it may be of a server whose clock was behind.
 local function is_missed(log, witness, closely)
-  if witness == log.tail or split(witness) < log.kept then
+  if witness == log.tail then
     return false
   end
   if is_here(log, witness) and not (closely and is_gone(log, witness)) then
@@ -628,19 +634,17 @@ end
 -- Whether a cursor is of an epoch that the log has never heard of, neither as its own nor as one of which something was
 -- lost, or beyond the current one's tail.
 local function is_strange(log, cursor)
-  local epoch = text(epoch_of(cursor))
-  local known = redis.call('HMGET', log.meta, 'end:' .. epoch, 'lost:' .. epoch)
-  return not known[1] and not known[2] and not is_here(log, cursor)
+  return not is_known(log, epoch_of(cursor)) and not is_here(log, cursor)
 end
 
 -- A client comes from a log that shares a part of this one's past, and has perhaps read on there. It is not put at an
 -- entry that both have: a gateway that still follows the other one would give it the same events again. The marker is in
--- no log of the cursor's epoch, for that began before it. The epoch is known from then on, and nothing is said to be lost.
+-- no log of the cursor's epoch, for that began before it. Others of that epoch need no further one.
 local function part(log, cursor)
   if is_strange(log, cursor) then
-    mark(log, 'idle')
+    local marker = mark(log, 'idle')
     if epoch_of(cursor) ~= log.epoch then
-      redis.call('HSET', log.meta, 'lost:' .. text(epoch_of(cursor)), join(log.kept, 0))
+      redis.call('HSET', log.meta, 'seen:' .. text(epoch_of(cursor)), marker)
     end
   end
 end
@@ -690,7 +694,11 @@ local function lose_missing(keys, args)
   end
 end
 
--- A boundary below what is kept decides nothing any more, nor does a stream whose time has come. One step of a walk over meta at each touch.
+-- A cap below what is kept decides nothing any more, nor does a stream whose time has come. One step of a walk over meta at
+-- each touch. Ends and losses stay, a field for each start of a server: what somebody witnessed is compared with them, and
+-- how old it is can't be told by the clock of another server.
+local SWEPT = { cap = true, held = true, seen = true }
+
 local walk = '0'
 
 local function sweep(log)
@@ -700,7 +708,7 @@ local function sweep(log)
   for at = 1, #step[2], 2 do
     local field, value = step[2][at], step[2][at + 1]
     local kind = string.match(field, '^(%a+):')
-    if kind and below(value, kind == 'held' and join(log.now, 0) or horizon) then
+    if SWEPT[kind] and below(value, kind == 'held' and join(log.now, 0) or horizon) then
       redis.call('HDEL', log.meta, field)
     end
   end

@@ -211,13 +211,29 @@ class TestFence:
         assert not (await log.touch()).fenced
         assert await bodies(log) == [b"epoch"]
 
-    async def test_nothing_is_said_of_what_is_older_than_all_that_is_kept(self, simulated: SimulatedServer) -> None:
+    async def test_nothing_is_said_of_what_was_here_however_long_ago(self, simulated: SimulatedServer) -> None:
         log, late = log_of(simulated), log_of(simulated)
         (id_,) = await publish(log, "broadcast")
-        late.witness(other_epoch(id_))
-        simulated.set_clock(NOON_MS + RETENTION_MS + 1)
-        await publish(log, "broadcast")
+        late.witness(id_)
+        for days in (1, 2):
+            simulated.set_clock(NOON_MS + days * 86_400_000)
+            await simulated.restart()
+            await log.touch()
         assert not (await late.touch()).fenced
+
+    async def test_it_is_said_by_a_server_whose_clock_is_ahead_by_more_than_the_retention(
+        self, simulated: SimulatedServer
+    ) -> None:
+        log, isolated, third = log_of(simulated), log_of(simulated), log_of(simulated)
+        (id_,) = await publish(log, "broadcast")
+        for witness in (isolated, third):
+            witness.witness(other_epoch(id_))
+        simulated.set_clock(NOON_MS + 2 * RETENTION_MS)
+        (told,) = await publish(log, "broadcast")
+        assert (await isolated.touch()).fenced
+        assert not await good(log, told)
+        await log.touch()
+        assert not (await third.touch()).fenced
 
     async def test_what_was_said_is_said_again_when_it_is_lost_itself(self, simulated: SimulatedServer) -> None:
         """The first successor fails with its fence; the second one has as little as the first one had."""
