@@ -295,6 +295,14 @@ local function is_missed(log, witness, closely)
   return not said or below(said, witness)
 end
 
+-- Whether there is one witness, of the epoch that goes on, and not beyond its tail: so it nearly always is.
+local function is_plain(log, witnesses)
+  local ms, seq = string.match(witnesses, '^(%d+)-(%d+)$')
+  ms, seq = tonumber(ms), tonumber(seq)
+  local first = log.epoch * SPAN
+  return ms and seq >= first and seq < first + SPAN and (ms < log.ms or (ms == log.ms and seq <= first + log.n))
+end
+
 -- Append a marker that says: something before this was lost. No cursor below it is good.
 local function fence(log)
   log.floor = mark(log, 'fence')
@@ -305,6 +313,9 @@ end
 -- said is kept. A log that begins empty says it by that: its first entry is above all cursors of another one.
 local function heed(log, witnesses, closely)
   local missed
+  if not closely and is_plain(log, witnesses) then
+    return
+  end
   for witness in string.gmatch(witnesses, '%S+') do
     if is_missed(log, witness, closely) then
       missed = missed or {}
@@ -438,12 +449,10 @@ local function keep(log, name, stream, most, previous, ...)
     room[stream] = room[stream] - 1
     return
   end
-  if not redis.call('XADD', stream, 'NOMKSTREAM', 'MINID', '~', text(log.kept), log.tail, ...) then
-    if is_due(log, redis.call('HGET', log.meta, 'held:' .. name)) then
-      lose(log, name, previous)
-    end
-    redis.call('XADD', stream, log.tail, ...)
+  if is_due(log, redis.call('HGET', log.meta, 'held:' .. name)) and redis.call('EXISTS', stream) == 0 then
+    lose(log, name, previous)
   end
+  redis.call('XADD', stream, 'MINID', '~', text(log.kept), log.tail, ...)
   if known then
     least = least + math.floor(log.retention * AHEAD)
   else
@@ -672,9 +681,11 @@ local function check(keys, args)
   if not is_ours(log) or is_replica() then
     return false
   end
-  for witness in string.gmatch(args[5], '%S+') do
-    if is_missed(log, witness) then
-      return false
+  if not is_plain(log, args[5]) then
+    for witness in string.gmatch(args[5], '%S+') do
+      if is_missed(log, witness) then
+        return false
+      end
     end
   end
   local names = from(args, 6)

@@ -356,3 +356,80 @@ class TestSupervision:
             await until(lambda: len(following.sink.restarts) == 2)
             assert following.window.base > kept
             assert not (await near.check(kept)).good
+
+
+class TestDeaf:
+    """The connection of the follower stays with a server that the pool does not reach any more."""
+
+    async def test_a_connection_that_brings_nothing_of_a_log_that_went_on_is_made_anew(
+        self, simulated: SimulatedServer, redis: Redis
+    ) -> None:
+        log = Log(simulated.client, ROOMY)
+        following = Following(log, redis)  # where nothing happens
+        following.follower.doubt()
+        await following.tick()
+        (id_,) = await publish(log, "broadcast")
+        await following.tick()
+        assert not following.follower.is_away, "no touch has told yet that the log went on"
+        closed = following.line.closed
+        await following.follower.touch()
+        await following.tick()
+        assert following.follower.is_away
+        following.redis = simulated.client  # a new connection leads there
+        await following.tick()
+        assert following.line.closed == closed + 1
+        assert following.window.position == id_
+        assert not following.follower.is_away
+
+    async def test_one_that_has_nothing_to_bring_is_left_alone(self, log: Log, redis: Redis) -> None:
+        following = Following(log, redis)
+        await following.tick()
+        closed = following.line.closed
+        for _ in range(3):
+            await following.follower.touch()
+            await following.tick()
+        assert following.line.closed == closed
+        assert not following.follower.is_away
+
+    async def test_a_window_in_doubt_begins_anew_on_a_new_connection(self, log: Log, redis: Redis) -> None:
+        following = Following(log, redis)
+        await following.tick()
+        closed = following.line.closed
+        following.follower.doubt()
+        await following.tick()
+        assert following.line.closed == closed + 1
+
+
+class TestAtOnce:
+    """A lagging failover: whoever was here before is told before anything is given that came after it."""
+
+    async def fail_over(self, simulated: SimulatedServer, following: Following) -> Cursor:
+        (kept,) = await publish(following.log, "broadcast")
+        backup = simulated.copy()
+        await publish(following.log, "broadcast")
+        await following.tick()
+        simulated.lay(backup)
+        return kept
+
+    async def test_by_the_follower(self, simulated: SimulatedServer) -> None:
+        """Somebody who knows of no loss publishes first; no touch comes between."""
+        following = Following(Log(simulated.client, ROOMY), simulated.client)
+        await following.tick()
+        kept = await self.fail_over(simulated, following)
+        other = Log(simulated.client, ROOMY)
+        simulated.set_clock(NOON_MS + 5)
+        (after,) = await publish(other, "broadcast")
+        ticks = len(following.sink.ticks)
+        await following.tick()
+        assert [id_ for tick in following.sink.ticks[ticks:] for id_ in tick if id_ <= after] == []
+        assert not (await other.check(kept)).good
+        await following.tick()
+        assert following.window.base > after
+
+    async def test_by_an_append(self, simulated: SimulatedServer) -> None:
+        following = Following(Log(simulated.client, ROOMY), simulated.client)
+        await following.tick()
+        kept = await self.fail_over(simulated, following)
+        (after,) = await publish(following.log, "broadcast")
+        other = Log(simulated.client, ROOMY)
+        assert [(await other.check(cursor)).good for cursor in (kept, after)] == [False, True]

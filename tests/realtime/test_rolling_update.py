@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("realtime", "transports", "policies", "admin")
-OURS, NEXT = "gapless_2", "gapless_3"
+OURS, NEXT = "gapless_3", "gapless_4"
 META = "{gapless:0}:meta"
 
 
