@@ -62,9 +62,8 @@ class Operations:
         if not self._parts.follower.filled:
             raise LogUnavailable("this gateway has not read the log yet")
         if not self._parts.follower.is_vouched_for:
-            raise LogUnavailable(
-                f"Redis may evict history: its maxmemory-policy is {self._parts.follower.policy}: set it to {NO_EVICTION}"
-            )
+            policy = self._parts.follower.policy
+            raise LogUnavailable(f"Redis may evict history: its maxmemory-policy is {policy}: set it to {NO_EVICTION}")
         if not self._parts.revisions.is_loaded:
             raise LogUnavailable(self._unknown_policy())
         failing = self._parts.supervisor.failing

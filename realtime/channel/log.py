@@ -190,7 +190,7 @@ class Log:
         return pulse
 
     def _settle(self, told: dict[int, Cursor], tail: Cursor) -> None:
-        """Forget what was witnessed in other epochs than the tail's, and was told; what came since has to be told yet."""
+        """Forget what was told of other epochs than the tail's; what was witnessed since has to be told yet."""
         for epoch, id_ in told.items():
             if epoch != tail.epoch and self._witnessed.get(epoch) == id_:
                 del self._witnessed[epoch]

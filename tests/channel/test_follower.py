@@ -370,16 +370,17 @@ class TestDeaf:
         await following.tick()
         (id_,) = await publish(log, "broadcast")
         await following.tick()
-        assert not following.follower.is_away, "no touch has told yet that the log went on"
+        away = [following.follower.is_away]  # no touch has told yet that the log went on
         closed = following.line.closed
         await following.follower.touch()
         await following.tick()
-        assert following.follower.is_away
+        away.append(following.follower.is_away)
         following.redis = simulated.client  # a new connection leads there
         await following.tick()
+        away.append(following.follower.is_away)
+        assert away == [False, True, False]
         assert following.line.closed == closed + 1
         assert following.window.position == id_
-        assert not following.follower.is_away
 
     async def test_one_that_has_nothing_to_bring_is_left_alone(self, log: Log, redis: Redis) -> None:
         following = Following(log, redis)

@@ -291,7 +291,7 @@ class TestFence:
 
 
 class TestStrangeCursor:
-    """Of a log that shares a part of this one's past: whoever comes from there is put where both have nothing in common."""
+    """Of a log that shares a part of this one's past."""
 
     async def test_is_put_at_a_marker_of_its_own(self, simulated: SimulatedServer) -> None:
         log = log_of(simulated)

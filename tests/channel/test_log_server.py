@@ -57,7 +57,8 @@ class TestLibrary:
         assert len(await redis.function_list()) == 1
 
     async def test_that_another_gateway_brought_is_not_replaced(self, redis: Redis, log: Log) -> None:
-        older = "redis.register_function('gapless_3_touch', function() return {'1-0', '1-0', '7', 0, '1', 'noeviction'} end)"
+        answer = "{'1-0', '1-0', '7', 0, '1', 'noeviction'}"
+        older = f"redis.register_function('gapless_3_touch', function() return {answer} end)"
         await redis.function_flush()
         await redis.function_load(f"#!lua name=gapless_3\n{older}")
         try:
