@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from admin.desk import Explanation, Gateway, Preview
-    from realtime.revisions import Revision
+    from realtime.revision import Revision
     from realtime.revocations import Revocation
 
 _LONGEST_REASON = 500

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from realtime.fleet import Fleet, Sample
     from realtime.negotiate import Proposal
     from realtime.offers import Offers
-    from realtime.revisions import Revision, Revisions
+    from realtime.revision import Revision
+    from realtime.revisions import Revisions
     from realtime.revocations import Kind, Revocations
 
 PREVIEWED: Final = "policy.previewed"

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from policies.difference import Change
     from policies.document import Arm, Document, Parameters, Rollout, Rule, When
     from realtime.fleet import Sample
-    from realtime.revisions import Revision
+    from realtime.revision import Revision
 
 _LONGEST_VALUE: Final = 160
 _MOST_ROWS: Final = 50
