@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from admin.desk import Explanation, Gateway, Preview
     from realtime.revision import Revision
-    from realtime.revocations import Revocation
+    from realtime.revocation import Revocation
 
 _LONGEST_REASON = 500
 _LATEST_MS = 253_402_300_799_999

@@ -21,7 +21,7 @@ from realtime.auth import somebody
 from realtime.connections import DISMISSED, LISTED, SEEN_AT
 from realtime.context import described
 from realtime.errors import NotFound
-from realtime.revocations import Revocation
+from realtime.revocation import Revocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from realtime.offers import Offers
     from realtime.revision import Revision
     from realtime.revisions import Revisions
-    from realtime.revocations import Kind, Revocations
+    from realtime.revocation import Kind
+    from realtime.revocations import Revocations
 
 PREVIEWED: Final = "policy.previewed"
 DRAINED: Final = "gateway.drain-requested"

@@ -18,6 +18,7 @@ from realtime.errors import PreconditionFailed
 from realtime.offers import Offers
 from realtime.revision import GAPLESS, Revision
 from realtime.revisions import Revisions
+from realtime.revocation import Revocation
 from tests.control.splits import Split, split
 from tests.control.workers import BASELINE, Worker, worker
 from tests.support.proxy import proxy
@@ -133,6 +134,59 @@ async def unaware(redis_url: str) -> AsyncIterator[Revisions]:
     yield Revisions(Control(redis, lambda: redis, wheel), BASELINE, Offers(Settings()))
     wheel.stop()
     await redis.aclose()
+
+
+# Revocations
+
+
+async def refused(one: Worker, *subs: str) -> None:
+    """Wait until exactly these are refused."""
+    await until(lambda: {known.name for known in one.revocations.list()} == set(subs))
+
+
+async def test_no_revocation_is_lost_though_as_many_were_made_on_both_sides(two: Split) -> None:
+    await two.lost.refuse("before")
+    await refused(two.kept, "before")
+    await two.part()
+    await two.lost.refuse("on the lost side")
+    await two.kept.refuse("on the other")
+    await two.kept.refuse("on the other, too")
+    await two.heal()
+    for one in (two.lost, two.kept):
+        await refused(one, "before", "on the lost side", "on the other", "on the other, too")
+    async with worker(two.kept_way.redis_url) as late:
+        await refused(late, "before", "on the lost side", "on the other", "on the other, too")
+
+
+async def test_who_is_revoked_again_on_the_side_that_is_lost_stays_refused_though_the_other_lifted(two: Split) -> None:
+    await two.lost.refuse("42")
+    await refused(two.kept, "42")
+    await two.part()
+    assert await two.kept.revocations.lift("sub", "42", "bob")
+    await two.lost.refuse("42")
+    await two.heal()
+    await refused(two.kept, "42")
+    await refused(two.lost, "42")
+
+
+async def test_a_lift_on_the_side_that_stays_counts_on_both(two: Split) -> None:
+    await two.lost.refuse("42")
+    await refused(two.kept, "42")
+    await two.part()
+    await two.lost.refuse("7")
+    assert await two.kept.revocations.lift("sub", "42", "bob")
+    await two.heal()
+    await refused(two.kept, "7")
+    await refused(two.lost, "7")
+
+
+async def test_of_two_revocations_of_one_subject_the_longer_counts(two: Split) -> None:
+    await two.part()
+    await two.lost.revocations.revoke(Revocation("sub", "42", "alice", 1))
+    await two.kept.revocations.revoke(Revocation("sub", "42", "bob", 2, until=4_000_000_000_000))
+    await two.heal()
+    await until(lambda: [known.by for known in two.lost.revocations.list()] == ["alice"])
+    await until(lambda: [known.by for known in two.kept.revocations.list()] == ["alice"])
 
 
 # An earlier version's revisions don't name those that they were made from.

@@ -62,7 +62,7 @@ async def pair(directory: Path, *arguments: str) -> AsyncIterator[Pair]:
             await client.replicaof("127.0.0.1", first.port)
 
             async def has_synced() -> bool:
-                return (await client.info("replication"))["master_link_status"] == "up"
+                return bool((await client.info("replication"))["master_link_status"] == "up")
 
             await until(has_synced)
             yield Pair(first, second, way)
@@ -73,6 +73,10 @@ async def pair(directory: Path, *arguments: str) -> AsyncIterator[Pair]:
 
 async def command(redis: Redis) -> None:
     await redis.set("told", "1")
+
+
+async def read(redis: Redis) -> None:
+    await redis.get("told")
 
 
 async def pipeline(redis: Redis) -> None:
@@ -147,10 +151,14 @@ async def test_appends_go_on_without_one_that_fails(tmp_path: Path) -> None:
         await redis.aclose()
 
 
+async def wait(redis: Redis) -> None:
+    await redis.xread({"told": "0-0"}, block=15_000)
+
+
 async def test_a_read_that_waits_is_unblocked_and_reads_on_at_the_new_primary(tmp_path: Path) -> None:
     async with pair(tmp_path) as two:
         redis = connect(two.way.redis_url, 20.0, 1)
-        waiting = asyncio.create_task(redis.execute_command("XREAD", "BLOCK", 15_000, "STREAMS", "told", "0-0"))
+        waiting = asyncio.create_task(wait(redis))
         async with two.first.client as client:
 
             async def waits() -> bool:
@@ -174,7 +182,7 @@ async def test_a_primary_without_its_replicas_is_left(tmp_path: Path) -> None:
         async with two.first.client as client:
 
             async def is_alone() -> bool:
-                return (await client.info("replication"))["min_slaves_good_slaves"] == 0
+                return bool((await client.info("replication"))["min_slaves_good_slaves"] == 0)
 
             await until(is_alone)
         two.way.target_port = two.second.port
@@ -196,7 +204,7 @@ async def test_a_replica_that_has_no_primary_is_left(tmp_path: Path) -> None:
         await redis.get("told")
         link.refuses = True
         await two.fail_over(link_port=link.port)
-        assert await failures(lambda redis: redis.get("told"), redis, 20) == 1
+        assert await failures(read, redis, 20) == 1
         await redis.aclose()
 
 
