@@ -19,6 +19,7 @@ from redis.exceptions import ConnectionError as ConnectionLost
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TooSlow
 
+from realtime.channel.refusals import why
 from realtime.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -174,8 +175,7 @@ async def check(redis: Redis) -> None:
     try:
         server, memory = await _told(redis)
     except (RedisError, OSError, TimeoutError) as error:
-        message = f"redis.url: the server does not answer ({type(error).__name__}): is it running, at that address?"
-        raise ConfigError(message) from error
+        raise ConfigError(f"redis.url: {why(error)}") from error
     version = str(server.get("valkey_version") or server["redis_version"])
     if int(version.split(".", 1)[0]) < LEAST_VERSION:
         message = f"redis.url: the server's version is {version}: at least {LEAST_VERSION} is needed, for functions"
