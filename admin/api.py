@@ -18,7 +18,7 @@ from realtime.parameters import text, whole_number
 if TYPE_CHECKING:
     from admin.desk import Desk, Operator
     from realtime.auth import Credentials
-    from realtime.revisions import Revision
+    from realtime.revision import Revision
 
 ADMIN = "/api/v1/admin"
 _TAG = r'(?:(?:W/)?"([\x21\x23-\x7e\x80-\xff]*)"|([0-9]+))'

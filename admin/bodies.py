@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from admin.desk import Explanation, Gateway, Preview
-    from realtime.revisions import Revision
-    from realtime.revocations import Revocation
+    from realtime.revision import Dropped, Revision
+    from realtime.revocation import Revocation
 
 _LONGEST_REASON = 500
 _LATEST_MS = 253_402_300_799_999
@@ -117,11 +117,19 @@ def policy_body(revision: Revision, *, stale: bool) -> dict[str, Any]:
 
 def revision_body(revision: Revision) -> dict[str, Any]:
     """Put one revision: who, when, why, and what became different."""
-    changes = [change._asdict() for change in revision.changes]
-    return {**_revision_head(revision), "changes": changes, "policy": revision.policy}
+    return {
+        **_revision_head(revision),
+        "changes": _changes(revision),
+        "dropped": [{**_revision_head(one), "changes": _changes(one)} for one in revision.dropped],
+        "policy": revision.policy,
+    }
 
 
-def _revision_head(revision: Revision) -> dict[str, Any]:
+def _changes(revision: Revision | Dropped) -> list[dict[str, Any]]:
+    return [change._asdict() for change in revision.changes]
+
+
+def _revision_head(revision: Revision | Dropped) -> dict[str, Any]:
     return {
         "revision": revision.number,
         "updated_by": revision.by,

@@ -21,7 +21,7 @@ from realtime.auth import somebody
 from realtime.connections import DISMISSED, LISTED, SEEN_AT
 from realtime.context import described
 from realtime.errors import NotFound
-from realtime.revocations import Revocation
+from realtime.revocation import Revocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -33,8 +33,10 @@ if TYPE_CHECKING:
     from realtime.fleet import Fleet, Sample
     from realtime.negotiate import Proposal
     from realtime.offers import Offers
-    from realtime.revisions import Revision, Revisions
-    from realtime.revocations import Kind, Revocations
+    from realtime.revision import Revision
+    from realtime.revisions import Revisions
+    from realtime.revocation import Kind
+    from realtime.revocations import Revocations
 
 PREVIEWED: Final = "policy.previewed"
 DRAINED: Final = "gateway.drain-requested"

@@ -45,7 +45,7 @@ _REASON: Final = "maintenance of the proxies"
 _HEAD: Final = {"revision": 17, "updated_by": "ada", "updated_at": TIME, "reason": _REASON, "policy": _POLICY}
 _IN_FORCE: Final = Answer(200, "The policy in force.", told.PolicyInForce, {**_HEAD, "stale": False}, headers=_TAG)
 _CHANGE: Final = {"path": "transports.sse.enabled", "before": False, "after": True}
-_REVISION: Final = {**_HEAD, "changes": [_CHANGE]}
+_REVISION: Final = {**_HEAD, "changes": [_CHANGE], "dropped": []}
 _REVOCATION: Final = {"sub": "42", "until": None, "reason": "left", "revoked_by": "ada", "revoked_at": TIME}
 _CONNECTION: Final = {
     "session": SESSION,

@@ -11,11 +11,14 @@ from realtime.openapi.answers import Count, Cursor, Decision, Ms
 from realtime.openapi.schemas import Told
 
 
-class _Head(Told):
+class _Made(Told):
     revision: Count
     updated_by: str
     updated_at: AwareDatetime
     reason: str
+
+
+class _Head(_Made):
     policy: Document
 
 
@@ -34,10 +37,18 @@ class Difference(Told):
     after: Any
 
 
+class ChangeDropped(_Made):
+    """A change that was dropped: the server it was made on was lost, and another was made on the one that stayed."""
+
+    changes: list[Difference]
+
+
 class RevisionMade(_Head):
     """One change of the policy."""
 
     changes: list[Difference]
+    dropped: list[ChangeDropped]
+    """Changes that this revision tells to be dropped."""
 
 
 class RevisionList(Told):

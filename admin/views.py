@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from policies.difference import Change
     from policies.document import Arm, Document, Parameters, Rollout, Rule, When
     from realtime.fleet import Sample
-    from realtime.revisions import Revision
+    from realtime.revision import Dropped, Revision
 
 _LONGEST_VALUE: Final = 160
 _MOST_ROWS: Final = 50
@@ -98,7 +98,18 @@ class RevisionView(NamedTuple):
     at: str | None
     reason: str
     changes: Sequence[ChangeView]
+    dropped: Sequence[DroppedView]
     is_current: bool
+
+
+class DroppedView(NamedTuple):
+    """A change that was dropped, and who made it."""
+
+    number: int
+    by: str
+    at: str | None
+    reason: str
+    changes: Sequence[ChangeView]
 
 
 class ChangeView(NamedTuple):
@@ -227,8 +238,12 @@ def _parameters(given: Parameters) -> str:
 
 def revision(one: Revision, current: int) -> RevisionView:
     """Describe a change."""
-    changes = [change(each) for each in one.changes]
-    return RevisionView(one.number, one.by, time_of(one.at), one.reason, changes, one.number == current)
+    dropped = [DroppedView(each.number, each.by, time_of(each.at), each.reason, _shown(each)) for each in one.dropped]
+    return RevisionView(one.number, one.by, time_of(one.at), one.reason, _shown(one), dropped, one.number == current)
+
+
+def _shown(one: Revision | Dropped) -> list[ChangeView]:
+    return [change(each) for each in one.changes]
 
 
 def change(one: Change) -> ChangeView:

@@ -1,11 +1,17 @@
-"""Connections to Redis or Valkey, and whether the server is one that the log can live in."""
+"""Connections to Redis or Valkey, and whether the server is one that the log can live in.
+
+An address may lead to another server tomorrow: after a failover. A connection that is still with the old one isn't cut
+by that. What the old one answers shows it (`WRONG_SERVER`); then the whole pool connects anew.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final
 
 from hiredis import pack_command
+from redis._parsers import _AsyncHiredisParser  # redis-py's own, of 8.1: the version is pinned in pyproject.toml
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -14,15 +20,31 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as TooSlow
 
 from realtime.channel.log import NO_EVICTION
+from realtime.channel.refusals import why
 from realtime.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from redis.asyncio.connection import AbstractConnection
 else:
     AbstractConnection = object
 
+WRONG_SERVER: Final = frozenset(
+    {
+        "READONLY",  # a replica, perhaps demoted
+        "MASTERDOWN",  # a replica that has lost its primary
+        "NOREPLICAS",  # a primary that has lost its replicas: perhaps one of them has been promoted
+        "UNBLOCKED",  # a read was waiting when the server became a replica
+        "LOADING",  # it reads its data, or another server's, and another may serve meanwhile
+        "MOVED",  # in a cluster: another node serves the keys
+        "CLUSTERDOWN",  # in a cluster: a node that was cut off from the others
+    }
+)
+"""The codes of errors that say: this server is not, or no longer, the one to ask.
+
+Not among them are `OOM`, `MISCONF`, `BUSY`, `NOPERM`: they come from the right server.
+"""
 LEAST_VERSION = 7
 """Of Redis or Valkey: the first with functions, which the log is made of."""
 _TRIES = 5
@@ -33,8 +55,9 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
 
     Who finds all connections taken waits for one, as long as for an answer.
     """
-    pool = BlockingConnectionPool.from_url(
+    pool = _Pool.from_url(
         url,
+        parser_class=_Replies,
         timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         socket_timeout=timeout_s,
@@ -47,6 +70,44 @@ def connect(url: str, timeout_s: float, connections: int) -> Redis:
     for command in ("XREAD", "XREVRANGE"):
         client.set_response_callback(command, _as_it_came)
     return client
+
+
+class _Pool(BlockingConnectionPool):
+    """Leaves a server with all connections at once: each would have to fail once otherwise."""
+
+    def make_connection(self) -> Any:  # noqa: ANN401 - a class that is made for the address
+        """Make a connection that knows whom to tell that the server is the wrong one."""
+        connection: Any = super().make_connection()  # type: ignore[no-untyped-call]
+        connection.leave = self._leave
+        return connection
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect anew what the server was left with; what is in use then comes here with its next use."""
+        if connection.should_reconnect():  # type: ignore[no-untyped-call]
+            await connection.disconnect(nowait=True)
+        await super().ensure_connection(connection)
+
+    def _leave(self) -> None:
+        for connection in chain(self._available_connections, self._in_use_connections):
+            connection.mark_for_reconnect()  # type: ignore[no-untyped-call]
+
+
+class _Replies(_AsyncHiredisParser):
+    """Reads replies. hiredis calls it for each error, wherever in a reply that is: also in that to ``EXEC``."""
+
+    _leave: Callable[[], None]
+
+    def on_connect(self, connection: Any) -> None:  # noqa: ANN401 - one of ours
+        """Begin to read."""
+        self._leave = connection.leave
+        super().on_connect(connection)  # type: ignore[no-untyped-call]
+
+    def parse_error(self, response: str) -> Exception:  # type: ignore[override] # a method: which server said it matters
+        """Make an error; leave the server, if that is what the error calls for."""
+        if response.split(" ", 1)[0] in WRONG_SERVER:
+            self._leave()
+        error: Exception = super().parse_error(response)  # type: ignore[no-untyped-call]
+        return error
 
 
 class _Client(Redis):
@@ -115,8 +176,7 @@ async def check(redis: Redis) -> None:
     try:
         server, memory = await _told(redis)
     except (RedisError, OSError, TimeoutError) as error:
-        message = f"redis.url: the server does not answer ({type(error).__name__}): is it running, at that address?"
-        raise ConfigError(message) from error
+        raise ConfigError(f"redis.url: {why(error)}") from error
     version = str(server.get("valkey_version") or server["redis_version"])
     if int(version.split(".", 1)[0]) < LEAST_VERSION:
         message = f"redis.url: the server's version is {version}: at least {LEAST_VERSION} is needed, for functions"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from functools import partial
 from inspect import isawaitable
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
@@ -47,7 +48,6 @@ _WINDOW_EVENTS: Final = 50_000
 _WINDOW_BYTES: Final = 16 * 1024 * 1024
 _ANSWERS_LIVE_MS: Final = 10_000
 _PATIENCE_S: Final = 1.0
-_LOOK_AGAIN_S: Final = 0.01
 BASE: Final = "{gapless:control}:"
 
 _log = structlog.get_logger("gapless.control")
@@ -59,7 +59,11 @@ class Control:
     """The control log as one worker sees it: says, hears, asks, answers."""
 
     def __init__(self, redis: Redis, connect: Callable[[], Redis], wheel: Wheel) -> None:
-        """Follow it on a connection of its own, made by `connect`; the console's streams hang on `hub`."""
+        """Follow it on a connection of its own, made by `connect`, as those of questions are.
+
+        The console's streams hang on `hub`.
+        """
+        self._connect = connect
         self.log = Log(redis, _LIMITS, CHANNEL)
         self.hub = Hub(wheel)
         self.follower = Follower(self.log, Window(_WINDOW_EVENTS, _WINDOW_BYTES), connect, self)
@@ -149,14 +153,23 @@ class Control:
         """
         ask = uuid4().hex
         await self.say(event, {**data, "ask": ask})
-        answers: list[Any] = []
+        connection = self._connect()
+        try:
+            return await self._collect(connection, _answers_key(ask), workers)
+        finally:
+            await connection.aclose()
+
+    async def _collect(self, connection: Redis, answers: str, count: int) -> list[Any]:
+        """Take answers out of a list, up to so many. The reads wait, so they have a connection of their own."""
+        found: list[Any] = []
         deadline = time.monotonic() + _PATIENCE_S
-        while True:
-            raws = await self.log.execute("LPOP", _answers_key(ask), 1_000)
-            answers += [msgspec.json.decode(raw) for raw in raws or ()]
-            if len(answers) >= workers or time.monotonic() > deadline:
-                return answers
-            await asyncio.sleep(_LOOK_AGAIN_S)
+        while len(found) < count and (left_s := deadline - time.monotonic()) > 0:
+            pop = ("BLMPOP", f"{left_s:.3f}", 1, answers, "LEFT", "COUNT", count)
+            popped = await self.log.run(partial(connection.execute_command, *pop), waits=True)
+            if popped is None:
+                break
+            found += map(msgspec.json.decode, popped[1])
+        return found
 
     async def _answer(self, ask: str, answer: object) -> None:
         if isawaitable(answer):

@@ -1,11 +1,14 @@
 """The policy's revisions: who changed what, when and why; which one is in force here; and back.
 
-A stream of Redis holds them, revision *n* under the id ``n-0``: Redis takes an id only above the last, so of two who
-write the same revision one is refused, and a change is never lost between them. The news of it rides on the control
-log, in the same transaction. Until the first change, revision 0 is in force: ``[policy]`` of the configuration.
+A stream of Redis holds them, revision *n* under the id ``n-0``. One is written onto exactly the revision that it was
+made from (`_APPEND`), or not at all: of two who change the same revision one is refused, and a change is never lost
+between them. The news of it rides on the control log, in the same transaction. Until the first change, revision 0 is in
+force: ``[policy]`` of the configuration.
 
-What this process has in force is put back when Redis has lost it (a failover to a replica that lagged, a flush): a
-switch that was thrown is not silently undone.
+Redis may lose revisions: in a failover to a replica that lagged, or in a flush. What this process has in force is put
+back then, if it descends from the newest one that is left. If it doesn't, another change was made and acknowledged on
+the server that stayed, and counts. Then this process yields, and writes a revision that tells which changes were
+dropped, and by whom they were made (`realtime.revision`).
 
 A revision may be of a newer version, in words that this one doesn't know. Then the last one that could be read stays in
 force; who starts takes the newest that can, and so has what those have that run. It is told. What can't be read is only
@@ -16,20 +19,23 @@ a gateway that starts is not ready.
 from __future__ import annotations
 
 import time
+from collections import deque
 from contextlib import suppress
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, Final
 from uuid import uuid4
 
 import msgspec
 import structlog
 
-from policies.difference import Change, differences
+from policies.difference import differences
 from policies.document import parse
 from policies.policy import compiled
 from realtime.channel.event import LARGEST
 from realtime.control import key
 from realtime.errors import GaplessError, InvalidField, LogUnavailable, NotFound, PreconditionFailed
 from realtime.news import News
+from realtime.revision import Revision, dropping, told
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -44,25 +50,18 @@ _STREAM: Final = key("policy")
 _KEPT: Final = 1_000
 _TRIES: Final = 5
 _PAGE: Final = 50
+_APPEND: Final = """
+local newest = redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1]
+if (newest and newest[2][2] or '') == ARGV[1] then
+  redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], ARGV[3], 'r', ARGV[4])
+end
+"""
+"""Appends an entry, if the newest one is still the one that it was made from."""
 
 Raw = tuple[bytes, Any]
 """An entry of the stream: its id, its fields."""
 
 _log = structlog.get_logger("gapless.policy")
-
-
-class Revision(msgspec.Struct, frozen=True):
-    """One state of the policy document; `at` in unix milliseconds."""
-
-    number: int
-    policy: dict[str, Any]
-    by: str
-    at: int
-    reason: str
-    changes: tuple[Change, ...] = ()
-    """What became different from the revision before it."""
-    request: str = ""
-    """Which attempt wrote it: tells a lost reply from somebody else's change."""
 
 
 class Revisions:
@@ -81,6 +80,14 @@ class Revisions:
         """Whether it is known what Redis holds."""
         self.unread = 0
         """The number of the newest revision, while this version can't read it; 0: it can."""
+        self._past: deque[Revision] = deque([self._first], _PAGE)
+        """Those that were in force here, each made from the one before it; the last is `current`."""
+        self._stored = b""
+        """The newest entry, as this process last saw it: what the next one is written onto."""
+        self._newest_head = self._first
+        """The newest revision, whether or not this version can read its policy."""
+        self._untold: list[Revision] = []
+        """Dropped ones that no revision is known to tell of yet."""
         offers.adopt(compiled(self.baseline, offers.catalogue), 0)
 
     @property
@@ -94,21 +101,72 @@ class Revisions:
 
     async def run(self) -> None:
         """Put in force what Redis has, whenever there is news, until cancelled."""
-        await self.news.follow(self._load)
+        await self.news.follow(self.load)
 
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Look at what Redis holds, once, and put it in force; or put back what it has lost, or tell what is dropped.
+
+        What is written here is news, at which all look again.
+
+        Raises:
+            LogUnavailable: Redis does not answer.
+        """
         raws = await self._raws("+", 1)
-        newest = _number(raws[0]) if raws else 0
-        if newest < self.current.number:
-            _log.warning("policy put back", revision=self.current.number)
-            await self._write(self.current)
-        elif raws and not self._take(raws[0]):
-            if newest != self.unread:
-                self.unread = newest
-                _log.error("policy not read: this gateway wants an update", revision=newest)
-            self.is_loaded = self.is_loaded or await self._fall_back(newest)
+        stored, newest = (_body(raws[0]), _head(raws[0])) if raws else (b"", self._first)
+        if self._is_lost_after(newest):
+            _log.warning("policy put back", revision=self.current.number, newest=newest.number)
+            await self._write(self.current, stored)
+            stored, newest = (
+                msgspec.json.encode(self.current),
+                self.current,
+            )  # unless somebody was first: news will tell
+            lost = []
+        else:
+            lost = await self._dropped_for(newest)
+        can_read = newest == self.current or not raws or self._take(raws[0])
+        self._stored, self._newest_head = stored, newest
+        await self._settle(0 if can_read else newest.number, must_change=bool(lost))
+        await self._tell(lost)
+
+    def _is_lost_after(self, newest: Revision) -> bool:
+        """Tell whether Redis has lost what is in force here, and nothing else was put in force since."""
+        if newest.number >= self.current.number:
+            return False
+        return newest.number == 0 or newest.mark in {*self.current.after, *(one.mark for one in self._past)}
+
+    async def _dropped_for(self, newest: Revision) -> list[Revision]:
+        """Return those that were in force here and that the newest one does not descend from; forget them."""
+        if self.current.number == 0 or self.current.mark in newest.line:
+            return []
+        line = {self._first.mark, *newest.after, *(_head(raw).mark for raw in await self._raws("+", _PAGE))}
+        lost = list(takewhile(lambda one: one.mark not in line, reversed(self._past)))[::-1]
+        for one in lost:
+            self._past.remove(one)
+        return lost
+
+    async def _settle(self, unread: int, *, must_change: bool) -> None:
+        """Note whether the newest revision can be read; where it can't, find one to be in force if there must be."""
+        if unread and unread != self.unread:
+            _log.error("policy not read: this gateway wants an update", revision=unread)
+        self.unread = unread
+        if not unread:
+            self.is_loaded = True
+        elif must_change or not self.is_loaded:
+            self.is_loaded |= await self._fall_back(unread)
+
+    async def _tell(self, lost: Sequence[Revision]) -> None:
+        """Say that revisions are dropped, and write the one that tells of it, unless there is one already."""
+        for one in lost:
+            paths = [change.path for change in one.changes]
+            told_of = {"revision": one.number, "by": one.by, "reason": one.reason, "paths": paths}
+            _log.error("policy change dropped: the server it was made on was lost", kept=self._newest, **told_of)
+        self._untold += lost
+        if not self._untold or self.unread:
             return
-        self.is_loaded, self.unread = True, 0
+        known = told(map(_head, await self._raws("+", _PAGE)))
+        self._untold = [one for one in self._untold if one.mark not in known]
+        if self._untold:
+            await self._has_written(dropping(self._untold, self.current, uuid4().hex, int(time.time() * 1000)))
 
     async def _fall_back(self, above: int) -> bool:
         """Put in force the newest revision below that can be read; tell whether there is one."""
@@ -130,11 +188,13 @@ class Revisions:
         return True
 
     def _enforce(self, revision: Revision) -> None:
-        if self.current.number and revision == self.current:
+        """Put a revision in force, unless it is, or a later one that was made from it."""
+        if self.current.number and (revision == self.current or revision.mark in self.current.after):
             return
         document = parse(revision.policy)
         policy = compiled(document, self._offers.catalogue, revision.number, tolerant=True)
         self.current, self.document = revision, document.with_transports(self._offers.catalogue)
+        self._past.append(revision)
         self._offers.adopt(policy, revision.at)
         _log.info("policy in force", revision=revision.number, by=revision.by, reason=revision.reason)
 
@@ -155,19 +215,25 @@ class Revisions:
         changes = differences(before.dump(), document.dump())
         if not changes and self.current.number and not self.unread:
             return self.current
-        now_ms = int(time.time() * 1000)
-        revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex)
-        await self._write(revision)
-        written = await self._find(revision.number)
-        if written is None:
-            raise LogUnavailable(
-                "Redis has lost the revision as soon as it was written: read the policy, and try again"
-            )
-        if written != revision:
-            await self._load()
-            raise self._changed()
-        self._enforce(revision)
-        return revision
+        base, now_ms = self._newest_head, int(time.time() * 1000)
+        revision = Revision(expected + 1, document.dump(), by, now_ms, reason, changes, uuid4().hex, base.line)
+        for _ in range(_TRIES):
+            if await self._has_written(revision):
+                return revision
+            await self.load()
+            if self._newest_head.mark not in {base.mark, revision.mark}:
+                raise self._changed()
+        raise LogUnavailable("Redis has lost the revision as soon as it was written: read the policy, and try again")
+
+    async def _has_written(self, revision: Revision) -> bool:
+        """Write a revision, and put it in force, unless a later one is; tell whether it is there."""
+        await self._write(revision, self._stored)
+        if await self._find(revision.number) != revision:
+            return False
+        if revision.mark not in self.current.line:
+            self._stored, self._newest_head = msgspec.json.encode(revision), revision
+            self._enforce(revision)
+        return True
 
     async def require(self, expected: int) -> None:
         """Check that a revision is the one in force; the news of it may still be on its way to this gateway.
@@ -177,7 +243,7 @@ class Revisions:
             LogUnavailable: Redis does not answer.
         """
         if expected != self._newest:
-            await self._load()
+            await self.load()
         if expected != self._newest:
             raise self._changed()
 
@@ -248,9 +314,10 @@ class Revisions:
         raws: Sequence[Raw] = await self._control.log.execute("XREVRANGE", _STREAM, newest, "-", "COUNT", limit)
         return raws
 
-    async def _write(self, revision: Revision) -> None:
-        body = msgspec.json.encode(revision)
-        add = ("XADD", _STREAM, "MAXLEN", "~", _KEPT, f"{revision.number}-0", "r", body)
+    async def _write(self, revision: Revision, onto: bytes) -> None:
+        """Append a revision onto the entry that was the newest, or not at all."""
+        entry = (f"{revision.number}-0", msgspec.json.encode(revision))
+        add = ("EVAL", _APPEND, 1, _STREAM, onto, _KEPT, *entry)
         await self._control.say(REVISED, {"revision": revision.number, "by": revision.by}, beside=[add])
 
     def _changed(self) -> GaplessError:
@@ -271,7 +338,20 @@ def _number(raw: Raw) -> int:
     return int(raw[0].partition(b"-")[0])
 
 
-def _revision(raw: Raw) -> Revision:
-    """Read an entry of the stream; its fields come as a mapping, or flat where it was read by a plain command."""
+def _body(raw: Raw) -> bytes:
+    """Return an entry's content; its fields come as a mapping, or flat where it was read by a plain command."""
     _, fields = raw
-    return msgspec.json.decode(fields[b"r"] if isinstance(fields, dict) else fields[1], type=Revision)
+    body: bytes = fields[b"r"] if isinstance(fields, dict) else fields[1]
+    return body
+
+
+def _revision(raw: Raw) -> Revision:
+    return msgspec.json.decode(_body(raw), type=Revision)
+
+
+def _head(raw: Raw) -> Revision:
+    """Return an entry whose policy, and perhaps more of it, need not be understood."""
+    try:
+        return _revision(raw)
+    except msgspec.MsgspecError:
+        return Revision(_number(raw), {}, "", 0)

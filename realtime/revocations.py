@@ -1,57 +1,69 @@
 """Who is refused though the credential is good: subjects and token ids, until a time; on every gateway.
 
-Kept in one hash of Redis beside the control log, which carries the news; each process holds all of them in memory, for
-every request asks. While Redis is away the last ones known count on. The hash counts its changes: when it has had fewer
-than we know of, Redis has lost some (a flush, a failover to a replica that lagged), and they are put back. What was
-lifted shortly before may then be refused again, never the other way round.
+Kept in two hashes of Redis beside the control log, which carries the news: the revocations, and the lifts. Each process
+holds all of them in memory, for every request asks. While Redis is away the last ones known count on.
+
+Redis may lose some: in a flush, in a failover to a replica that lagged, in a split. What a process knows and what Redis
+holds are united (`realtime.revocation`), and what Redis lacks is put back. So no revocation is lost as long as one
+gateway that knows it runs. A lift may be: then the subject is refused again.
+
+An earlier version lifts without a record of it. This one takes that for a loss, and puts the revocation back: while
+gateways are updated, lift at one that is.
 """
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final, NamedTuple
+from uuid import uuid4
 
 import msgspec
 import structlog
 
 from realtime.control import key
 from realtime.news import News
+from realtime.revocation import NOBODY, Refusals, Revocation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from realtime.auth import Identity
+    from realtime.channel.library import Command
     from realtime.control import Control
+    from realtime.revocation import Kind
 
 REVOKED: Final = "credential.revoked"
 
-_HASH: Final = key("revoked")
-_CHANGED: Final = ("HINCRBY", _HASH, "", 1)
-"""Counts in the field without a name."""
+_HELD: Final = key("revoked")
+_LIFTED: Final = key("lifted")
+_CHANGED: Final = ("HINCRBY", _HELD, "", 1)
+"""Counts in the field without a name, from which an earlier version tells that Redis has lost something."""
+_READ: Final = "return {redis.call('HGETALL', KEYS[1]), redis.call('HGETALL', KEYS[2])}"
+_WRITE: Final = """
+for at = 1, #ARGV, 4 do
+  local key, field, seen, new = KEYS[tonumber(ARGV[at])], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
+  if (redis.call('HGET', key, field) or '') == seen then
+    if new == '' then
+      redis.call('HDEL', key, field)
+    else
+      redis.call('HSET', key, field, new)
+    end
+  end
+end
+"""
+"""Writes or deletes fields that are still as they were seen: what somebody else has written since stays."""
 
 _log = structlog.get_logger("gapless.security")
 
-Kind = Literal["sub", "jti"]
 
+class _Edit(NamedTuple):
+    """One field to be written, or, with an empty value, to be deleted."""
 
-class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
-    """One refusal: of a subject (`sub`) or of a token (`jti`). Times in unix milliseconds; no `until`: for good."""
-
-    kind: Kind
-    name: str
-    by: str
-    at: int
-    until: int | None = None
-    reason: str = ""
-
-    @property
-    def field(self) -> str:
-        """Its place in the hash."""
-        return f"{self.kind}:{self.name}"
-
-    def counts(self, now_ms: int) -> bool:
-        """Tell whether it still holds."""
-        return self.until is None or self.until > now_ms
+    hash: int
+    """1: the revocations, 2: the lifts."""
+    field: str
+    seen: bytes
+    new: bytes
 
 
 class Revocations:
@@ -61,34 +73,38 @@ class Revocations:
         """Begin with none; `ended` is called when there are new ones, so that attachments are looked at."""
         self._control = control
         self._ended = ended
-        self._known: dict[str, Revocation] = {}
-        self._changes = 0
+        self._known = NOBODY
         self.news = News(control, REVOKED)
 
     def __call__(self, identity: Identity) -> bool:
         """Tell whether an identity is refused."""
-        return bool(self._known) and self.refuses(identity.sub, identity.jti)
+        return bool(self._known.held) and self.refuses(identity.sub, identity.jti)
 
     def refuses(self, sub: str | None, jti: str | None) -> bool:
-        """Tell whether a subject, or a token by its id, is refused."""
-        now_ms = time.time_ns() // 1_000_000
-        found = (self._known.get(f"sub:{sub}"), self._known.get(f"jti:{jti}"))
-        return any(one is not None and one.counts(now_ms) for one in found)
+        """Tell whether a subject, or a token by its id, is refused; `None`: there is none."""
+        return (sub is not None and self._holds(f"sub:{sub}")) or (jti is not None and self._holds(f"jti:{jti}"))
+
+    def _holds(self, field: str) -> bool:
+        one = self._known.held.get(field)
+        return one is not None and one.counts(_now_ms())
 
     def list(self) -> list[Revocation]:
         """Return those that hold, the latest first."""
-        now_ms = time.time_ns() // 1_000_000
-        return sorted((one for one in self._known.values() if one.counts(now_ms)), key=lambda one: -one.at)
+        return sorted(self._known.at(_now_ms()).held.values(), key=lambda one: -one.at)
 
     async def revoke(self, revocation: Revocation) -> None:
         """Refuse somebody from now on, and end what they have open, everywhere.
 
+        It takes the place of one that is known of the same name, also of one that lasts longer.
+
         Raises:
             LogUnavailable: Redis does not answer: perhaps it is done.
         """
-        keep = ("HSET", _HASH, revocation.field, msgspec.json.encode(revocation))
-        await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep, _CHANGED])
-        self._known[revocation.field] = revocation
+        revocation = msgspec.structs.replace(revocation, id=uuid4().hex)
+        replaced = self._lift(revocation.field)
+        keep = ("HSET", _HELD, revocation.field, msgspec.json.encode(revocation))
+        await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep, *replaced, _CHANGED])
+        self._known = self._known.revoked(revocation, _now_ms())
         self._ended()
 
     async def lift(self, kind: Kind, name: str, by: str) -> bool:
@@ -98,32 +114,80 @@ class Revocations:
             LogUnavailable: Redis does not answer: perhaps it is done.
         """
         field = f"{kind}:{name}"
-        was_known = field in self._known
-        await self._control.say(REVOKED, {"by": by}, beside=[("HDEL", _HASH, field), _CHANGED])
-        self._known.pop(field, None)
-        return was_known
+        if field not in self._known.held:
+            await self.load()
+        lift = self._lift(field)
+        if not lift:
+            return False
+        await self._control.say(REVOKED, {"by": by}, beside=[*lift, _CHANGED])
+        self._known = self._known.lift(field, _now_ms())
+        return True
+
+    def _lift(self, field: str) -> tuple[Command, ...]:
+        """Return what writes that the revocation known under a field is lifted; what it leaves, `load` tidies up."""
+        one = self._known.held.get(field)
+        return () if one is None else (("HSET", _LIFTED, one.mark, one.remembered_until(_now_ms())),)
 
     async def run(self) -> None:
         """Read them whenever there is news, until cancelled."""
-        await self.news.follow(self._load)
+        await self.news.follow(self.load)
 
-    async def _load(self) -> None:
-        raws = await self._control.log.execute("HGETALL", _HASH)
-        fields = raws if isinstance(raws, dict) else dict(zip(raws[::2], raws[1::2], strict=True))
-        changes = int(fields.pop(b"", 0))
-        found = {one.field: one for one in (msgspec.json.decode(text, type=Revocation) for text in fields.values())}
-        if changes < self._changes:
-            await self._put_back([one for field, one in self._known.items() if field not in found])
-            found = {**self._known, **found}
-        now_ms = time.time_ns() // 1_000_000
-        over = [field for field, one in found.items() if not one.counts(now_ms)]
-        if over:
-            await self._control.log.execute("HDEL", _HASH, *over)
-        self._changes = max(changes, self._changes)
-        self._known = {field: one for field, one in found.items() if one.counts(now_ms)}
+    async def load(self) -> None:
+        """Look at what Redis holds, once, and unite it with what is known; put back what it lacks, delete what is over.
+
+        Raises:
+            LogUnavailable: Redis does not answer.
+        """
+        held, lifted = map(_fields, await self._control.log.execute("EVAL", _READ, 2, _HELD, _LIFTED))
+        held.pop("", None)
+        found = {field: one for field, one in ((field, _read(text)) for field, text in held.items()) if one}
+        lifts = {mark: int(until) for mark, until in lifted.items()}
+        self._known = self._known.merged(Refusals(found, lifts)).at(_now_ms())
         self._ended()
+        edits = [*self._held_edits(held, found), *self._lifted_edits(lifted)]
+        if edits:
+            await self._write(edits)
 
-    async def _put_back(self, lost: Sequence[Revocation]) -> None:
-        _log.warning("revocations put back", count=len(lost))
-        keep = [("HSET", _HASH, one.field, msgspec.json.encode(one)) for one in lost]
-        await self._control.say(REVOKED, {"by": "gapless"}, beside=[*keep, ("HSET", _HASH, "", self._changes)])
+    def _held_edits(self, stored: Mapping[str, bytes], found: Mapping[str, Revocation]) -> Iterator[_Edit]:
+        """Yield what makes the hash of revocations be as it is known here; what can't be read there stays."""
+        known = self._known.held
+        for field, one in known.items():
+            if found.get(field) != one and (field in found or field not in stored):
+                yield _Edit(1, field, stored.get(field, b""), msgspec.json.encode(one))
+        for field in found:
+            if field not in known:
+                yield _Edit(1, field, stored[field], b"")
+
+    def _lifted_edits(self, stored: Mapping[str, bytes]) -> Iterator[_Edit]:
+        for mark, until in self._known.lifted.items():
+            if mark not in stored:
+                yield _Edit(2, mark, b"", b"%d" % until)
+        for mark in stored:
+            if mark not in self._known.lifted:
+                yield _Edit(2, mark, stored[mark], b"")
+
+    async def _write(self, edits: Sequence[_Edit]) -> None:
+        write = ("EVAL", _WRITE, 2, _HELD, _LIFTED, *(part for edit in edits for part in edit))
+        lost = [edit for edit in edits if edit.new]
+        if lost:
+            _log.warning("revocations put back", count=sum(edit.hash == 1 for edit in lost))
+            await self._control.say(REVOKED, {"by": "gapless"}, beside=[write, _CHANGED])
+        else:
+            await self._control.log.execute(*write)
+
+
+def _fields(raws: list[bytes]) -> dict[str, bytes]:
+    return {field.decode(): text for field, text in zip(raws[::2], raws[1::2], strict=True)}
+
+
+def _read(text: bytes) -> Revocation | None:
+    """Read one; `None`: it is of a later version, in words that this one doesn't know."""
+    try:
+        return msgspec.json.decode(text, type=Revocation)
+    except msgspec.MsgspecError as error:
+        _log.warning("revocation not read: this gateway wants an update", why=str(error))
+        return None
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

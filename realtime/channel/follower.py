@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 from realtime.channel.event import ORIGIN, Cursor, Entry
 from realtime.channel.log import NO_EVICTION
+from realtime.channel.refusals import why
 from realtime.errors import LogUnavailable
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ class Follower:
                 await work(connection)
             except LogUnavailable as error:
                 if name not in self._away:
-                    _log.warning("log away", log=self.log.name, work=name, reason=error.detail)
+                    _log.warning("log away", log=self.log.name, work=name, reason=why(error))
                 self._away.add(name)
                 await asyncio.sleep(_RETRY_S)
             except Exception:  # noqa: BLE001 - nobody else would begin again, and clients would hear heartbeats only

@@ -107,7 +107,7 @@ class Log:
         self._redis = redis
         self._limits = limits
         self._library = Library(redis, "realtime.channel", "log.lua")
-        self.execute, self.transact = self._library.execute, self._library.transact
+        self.execute, self.transact, self.run = self._library.execute, self._library.transact, self._library.run
         """Plain commands on the log's server (`Library`)."""
         self.name = str(partition)
         self._base = f"{{gapless:{partition}}}:"

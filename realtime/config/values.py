@@ -11,7 +11,7 @@ import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
@@ -25,6 +25,14 @@ _RATE = re.compile(r"[1-9][0-9]{0,8} ?(?:/|per) ?(?:[1-9][0-9]{0,4} )?(?:second|
 _PLUGIN = re.compile(r"[^\W\d]\w*(?:\.[^\W\d]\w*)*:[^\W\d]\w*")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
+_REDIS_OPTIONS = frozenset(
+    {
+        *("db", "username", "password", "client_name", "health_check_interval", "socket_keepalive"),
+        *("ssl_ca_certs", "ssl_ca_path", "ssl_ca_data", "ssl_certfile", "ssl_keyfile", "ssl_password"),
+        *("ssl_cert_reqs", "ssl_check_hostname", "ssl_min_version", "ssl_ciphers"),
+    }
+)
+"""What may stand behind the `?`. The others of redis-py would change what the service relies on."""
 
 
 def _none_if_empty(value: object) -> object:
@@ -49,6 +57,12 @@ def _host(value: str) -> str:
 def _redis_url(value: str | None) -> str | None:
     if value is not None and not value.startswith(_REDIS_SCHEMES):
         raise wrong('an address such as "redis://localhost:6379/0", "rediss://…" or "unix:///run/valkey.sock"')
+    given = [] if value is None else [name for name, _ in parse_qsl(urlsplit(value).query, keep_blank_values=True)]
+    for name in given:
+        if name not in _REDIS_OPTIONS:
+            raise wrong(
+                f"no option {name[:32]!r} in the address: behind the ? may be {', '.join(sorted(_REDIS_OPTIONS))}"
+            )
     return value
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
@@ -114,6 +114,19 @@ async def test_who_does_not_answer_is_not_waited_for_longer_than_a_second(redis_
         assert await one.control.ask("test.commanded", {"number": 5}, 2) == [{"did": 5}]
         assert 0.9 < time.monotonic() - began < 3
         stuck.set()
+
+
+async def test_answers_are_waited_for_and_not_looked_for_again_and_again(redis_url: str, valkey: RedisServer) -> None:
+    def calls(client: Redis) -> int:
+        stats: dict[str, Any] = client.info("commandstats")
+        return sum(told["calls"] for name, told in stats.items() if "pop" in name)
+
+    async with worker(redis_url) as one, worker(redis_url) as other:
+        other.control.on("test.commanded", lambda _: asyncio.Event().wait())
+        with Redis(port=valkey.port) as client:
+            before = calls(client)
+            assert await one.control.ask("test.commanded", {"number": 5}, 2) == [{"did": 5}]
+            assert calls(client) - before <= 2 + 1, "one for each answer, and one that nobody answers"
 
 
 async def test_answers_are_left_for_seconds_only(redis_url: str, valkey: RedisServer) -> None:

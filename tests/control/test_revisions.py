@@ -13,7 +13,8 @@ from redis import Redis
 from policies.document import Document
 from realtime.control import key
 from realtime.errors import LogUnavailable, NotFound, PreconditionFailed
-from realtime.revisions import REVISED, Revision
+from realtime.revision import Revision
+from realtime.revisions import REVISED
 from tests.control.workers import BASELINE, CATALOGUE, worker
 from tests.support.proxy import proxy
 from tests.support.redis import RedisServer
@@ -132,8 +133,8 @@ async def test_a_revision_that_redis_loses_at_once_is_perhaps_in_force(
     async with worker(redis_url) as one:
         write = one.revisions._write  # noqa: SLF001 - between writing and looking is no other seam
 
-        async def lost(revision: Revision) -> None:
-            await write(revision)
+        async def lost(revision: Revision, onto: bytes) -> None:
+            await write(revision, onto)
             redis.flushall()
 
         monkeypatch.setattr(one.revisions, "_write", lost)

@@ -15,7 +15,8 @@ from realtime.control import Control
 from realtime.delivery.wheel import Wheel
 from realtime.offers import Offers
 from realtime.revisions import Revisions
-from realtime.revocations import Revocation, Revocations
+from realtime.revocation import Revocation
+from realtime.revocations import Revocations
 from tests.support.waiting import until
 
 if TYPE_CHECKING:

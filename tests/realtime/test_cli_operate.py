@@ -323,7 +323,7 @@ class FullDisk(RedisServer):
 async def test_doctor_finds_a_redis_that_does_not_answer_and_tells_no_password(run: Command) -> None:
     done = await run("doctor", GAPLESS_REDIS__URL=f"redis://:sesame@127.0.0.1:{free_port()}/0")
     assert done.exit_code == 1
-    assert "redis.url doesn't answer" in done.stdout
+    assert "redis.url: the server does not answer" in done.stdout
     assert "sesame" not in done.output
 
 

@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from realtime.app import Worker
 from realtime.connect import connect
-from realtime.revisions import Revision
+from realtime.revision import Revision
 from tests.support.gateway import gateway, settings
 from tests.support.metrics import scrape
 from tests.support.redis import RedisServer

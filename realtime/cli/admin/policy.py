@@ -1,7 +1,7 @@
 """``gapless policy``: what is in force, what would be, why a client gets what it gets, and back."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -32,8 +32,15 @@ class _Change(msgspec.Struct):
     after: Any = None
 
 
+class _Dropped(msgspec.Struct):
+    revision: int
+    updated_by: str
+    changes: tuple[_Change, ...] = ()
+
+
 class _Revision(InForce):
     changes: tuple[_Change, ...] = ()
+    dropped: tuple[_Dropped, ...] = ()
 
 
 class _History(msgspec.Struct):
@@ -175,8 +182,15 @@ def history(
 
 
 def _row(revision: _Revision) -> tuple[object, ...]:
-    what = "\n".join(f"{one.path}: {value(one.before)} → {value(one.after)}" for one in revision.changes)
+    lines = [*_lines(revision.changes)]
+    for one in revision.dropped:
+        lines += (f"dropped: revision {one.revision} by {one.updated_by}", *_lines(one.changes))
+    what = "\n".join(lines)
     return revision.revision, time(revision.updated_at), revision.updated_by, revision.reason or "–", what or "–"
+
+
+def _lines(changes: Iterable[_Change]) -> Iterator[str]:
+    return (f"{one.path}: {value(one.before)} → {value(one.after)}" for one in changes)
 
 
 Number = Annotated[int, typer.Argument(help="The revision, as gapless policy history numbers it.", metavar="N", min=0)]

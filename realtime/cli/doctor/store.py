@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from realtime.channel.refusals import why
 from realtime.cli.doctor.findings import Finding, ok, problem, warning
 from realtime.connect import LEAST_VERSION, connect
 from realtime.embedded.binary import find_server
@@ -40,10 +41,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     try:
         told = asyncio.run(_ask(url, settings.redis.timeout / 1000))
     except (RedisError, OSError, ValueError) as error:
-        # Not its text: it may hold the address, and that a password.
         name = "redis.url" if settings.redis.url else "the private Valkey"
-        do = "see that it runs, at that address, with that password, and that this machine may reach it"
-        yield problem(_CHECK, f"{name} doesn't answer ({type(error).__name__})", do)
+        yield problem(_CHECK, f"{name}: {why(error)}", "see that it runs, and that this machine may reach it")
         return
     yield _version(told.info)
     yield _eviction(told.info)
