@@ -16,9 +16,10 @@ from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as ConnectionLost
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 from redis.exceptions import TimeoutError as TooSlow
 
+from realtime.channel.durability import MEMORY
 from realtime.channel.log import NO_EVICTION
 from realtime.channel.refusals import why
 from realtime.errors import ConfigError
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from redis.asyncio.connection import AbstractConnection
+
+    from realtime.channel.durability import Durability
 else:
     AbstractConnection = object
 
@@ -167,11 +170,11 @@ def _as_it_came(response: Any, **_: Any) -> Any:  # noqa: ANN401 - as redis-py h
     return response
 
 
-async def check(redis: Redis) -> None:
-    """See to it that the server is new enough and never evicts (the log's rule 10).
+async def check(redis: Redis, durability: Durability = MEMORY) -> None:
+    """See to it that the server is new enough, never evicts (the log's rule 10), and can be as durable as is wanted.
 
     Raises:
-        ConfigError: it is too old, would evict history, or does not answer.
+        ConfigError: it is too old, would evict history, can't be as durable, or does not answer.
     """
     try:
         server, memory = await _told(redis)
@@ -188,6 +191,22 @@ async def check(redis: Redis) -> None:
             f"set it to {NO_EVICTION}; history.max_bytes bounds the log"
         )
         raise ConfigError(message)
+    await _check_durability(redis, durability, version)
+
+
+async def _check_durability(redis: Redis, durability: Durability, version: str) -> None:
+    if durability.probe is None:
+        return
+    command = durability.probe[0]
+    try:
+        await redis.execute_command(*durability.probe)  # type: ignore[no-untyped-call]
+    except ResponseError as error:
+        reason = f"it has no {command}, which came with Redis 7.2" if "unknown command" in str(error) else str(error)
+        message = f"history.durability: the server (version {version}) can't do that: {reason}"
+        raise ConfigError(message) from error
+    except (RedisError, OSError, TimeoutError) as error:
+        message = f"history.durability: the server does not answer {command} ({type(error).__name__})"
+        raise ConfigError(message) from error
 
 
 async def _told(redis: Redis, tries: int = _TRIES) -> tuple[dict[str, Any], dict[str, Any]]:

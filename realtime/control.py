@@ -19,6 +19,7 @@ from uuid import uuid4
 import msgspec
 import structlog
 
+from realtime.channel.durability import MEMORY
 from realtime.channel.event import Cursor, Draft, Entry, interest, stored_envelope
 from realtime.channel.follower import Follower
 from realtime.channel.log import Limits, Log
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from realtime.channel.durability import Durability
     from realtime.channel.library import Command
     from realtime.delivery.wheel import Wheel
 
@@ -58,13 +60,17 @@ Data = dict[str, Any]
 class Control:
     """The control log as one worker sees it: says, hears, asks, answers."""
 
-    def __init__(self, redis: Redis, connect: Callable[[], Redis], wheel: Wheel) -> None:
+    def __init__(
+        self, redis: Redis, connect: Callable[[], Redis], wheel: Wheel, durability: Durability = MEMORY
+    ) -> None:
         """Follow it on a connection of its own, made by `connect`, as those of questions are.
 
-        The console's streams hang on `hub`.
+        The console's streams hang on `hub`. State that is written with the news of it, and lasts, is as durable as
+        `durability` says.
         """
         self._connect = connect
-        self.log = Log(redis, _LIMITS, CHANNEL)
+        self.log = control_log(redis)
+        self._durability = durability
         self.hub = Hub(wheel)
         self.follower = Follower(self.log, Window(_WINDOW_EVENTS, _WINDOW_BYTES), connect, self)
         self._handlers: dict[str, Callable[[Data], object]] = {}
@@ -135,15 +141,18 @@ class Control:
 
     # Saying, asking
 
-    async def say(self, event: str, data: Mapping[str, object], *, beside: Sequence[Command] = ()) -> None:
-        """Tell every worker; with `beside`, write state in the same transaction.
+    async def say(
+        self, event: str, data: Mapping[str, object], *, beside: Sequence[Command] = (), lasts: bool = True
+    ) -> None:
+        """Tell every worker; with `beside`, write state in the same transaction, which is to last.
 
         Raises:
-            LogUnavailable: Redis does not answer: perhaps it was said.
+            LogUnavailable: Redis does not answer, or the state is not as durable as wanted: perhaps it was said.
         """
         scope = f"topic:{event.partition('.')[0]}"
         stored = stored_envelope(event, scope, msgspec.json.encode(data))
-        await self.log.append([Draft(CHANNEL, scope, stored)], beside=beside)
+        durability = self._durability if beside and lasts else MEMORY
+        await self.log.append([Draft(CHANNEL, scope, stored)], beside=beside, durability=durability)
 
     async def ask(self, event: str, data: Mapping[str, object], workers: int) -> list[Any]:
         """Say something and collect what that many workers answer, for a second at most.
@@ -187,6 +196,11 @@ class Control:
         self._answering.discard(task)
         if not task.cancelled() and task.exception() is not None:
             _log.warning("an answer was lost", reason=str(task.exception()))
+
+
+def control_log(redis: Redis) -> Log:
+    """Make the control log itself, without anybody who hears it."""
+    return Log(redis, _LIMITS, CHANNEL)
 
 
 def key(name: str) -> str:

@@ -157,7 +157,7 @@ class Fleet:
         while True:
             try:
                 sample = self._vitals.sample(self._revisions.current.number)
-                await self._control.say(SAMPLED, msgspec.to_builtins(sample), beside=[self._renewal()])
+                await self._control.say(SAMPLED, msgspec.to_builtins(sample), beside=[self._renewal()], lasts=False)
             except LogUnavailable:
                 pass  # who can't be heard counts as gone
             except Exception:  # noqa: BLE001 - a worker that serves must not count as gone for good

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from realtime.channel.durability import durability
 from realtime.channel.follower import Follower
 from realtime.channel.log import Limits, Log
 from realtime.channel.window import Window
@@ -21,7 +22,8 @@ from realtime.supervisor import Supervisor
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
-    from realtime.config import HistorySettings, Live
+    from realtime.channel.durability import Durability
+    from realtime.config import HistorySettings, Live, Settings
     from realtime.metrics import Metrics
 
 _CONNECTIONS: Final = 64
@@ -46,7 +48,7 @@ def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
     """Put an engine together on a log; nothing runs yet."""
     settings = live.settings
     redis = connect(redis_url, settings.redis.timeout / 1000, _CONNECTIONS)
-    log = Log(redis, _limits(settings.history))
+    log = log_of(redis, settings)
     log.timed = metrics.asked_redis
     wheel = Wheel()
     hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
@@ -58,6 +60,16 @@ def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
 def waiting(redis_url: str) -> Redis:
     """Connect once more, for reads that wait."""
     return connect(redis_url, _BLOCKED_READ_S, 1)
+
+
+def log_of(redis: Redis, settings: Settings) -> Log:
+    """Make the channel's log."""
+    return Log(redis, _limits(settings.history))
+
+
+def promised(settings: Settings) -> Durability:
+    """Return what an append waits for before it is acknowledged."""
+    return durability(settings.history.durability, settings.redis.timeout)
 
 
 def _limits(history: HistorySettings) -> Limits:

@@ -9,6 +9,7 @@ from admin.api import Api
 from admin.console import Console
 from admin.feed import FEED, Feed
 from admin.operations import OPERATIONS as ADMINISTRATION
+from realtime.app.engine import promised
 from realtime.attach import Attacher, Channel
 from realtime.channel.appends import Appends
 from realtime.channel.reader import Replays
@@ -64,7 +65,7 @@ class Pages:
         transports = plane.offers.transports
         attacher = Attacher(engine.standings, self.credentials, planner, limits, channel)
         known = KnownClients(Parts(engine.standings, planner, limits, channel, plane.moves.farewell, metrics))
-        publisher = Publisher(Appends(follower.log), settings.history.max_event_bytes, metrics)
+        publisher = Publisher(Appends(follower.log, promised(settings)), settings.history.max_event_bytes, metrics)
         dispatcher = Dispatcher(transports, attacher, known, publisher, self.credentials, self.rates, follower, metrics)
         dispatcher.feed(FEED, Feed(plane.control, self.sessions, transports["sse"], settings).attach)
         return dispatcher

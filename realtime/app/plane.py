@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from admin.desk import DRAINED, PREVIEWED
 from policies.document import parse
 from policies.policy import compiled
-from realtime.app.engine import waiting
+from realtime.app.engine import promised, waiting
 from realtime.connections import Connections, end_revoked
 from realtime.control import Control
 from realtime.fleet import Fleet, Vitals
@@ -55,7 +55,7 @@ def plane(settings: Settings, redis_url: str, member: Member, engine: Engine, me
     hub, presence = engine.hub, engine.presence
     offers = Offers(settings)
     offers.on_change(engine.standings.forget)
-    control = Control(engine.redis, lambda: waiting(redis_url), hub.wheel)
+    control = Control(engine.redis, lambda: waiting(redis_url), hub.wheel, promised(settings))
     control.log.timed = metrics.asked_redis
     moves = Moves(offers, Connections(control, member, hub, presence).farewell, metrics)
     migration = Migration(offers, moves, hub, presence)

@@ -13,7 +13,7 @@ from quart import Quart
 from admin.desk import Desk
 from admin.session import Sessions
 from policies.difference import differences
-from realtime.app.engine import engine
+from realtime.app.engine import engine, promised
 from realtime.app.pages import Pages
 from realtime.app.plane import plane
 from realtime.auth import Credentials
@@ -27,6 +27,7 @@ from realtime.metrics import Metrics
 from realtime.peer import Proxies
 from realtime.rates import Rates
 from realtime.telemetry import report_errors, spans
+from realtime.witnesses import Witnesses
 
 if TYPE_CHECKING:
     from realtime.config import Settings, Taken
@@ -67,6 +68,8 @@ class Worker:
         self.engine = engine(redis_url, self.live, self.metrics)
         self._plane = plane(settings, redis_url, self.member, self.engine, self.metrics)
         self.revisions = self._plane.revisions
+        logs = (self.engine.follower.log, self._plane.control.log)
+        self._witnesses = Witnesses(settings.data_dir, f"{self.member.gateway}-{self.member.worker}", logs)
         self._gauges = Gauges(self.metrics, self._plane.parts)
         self._answer(settings)
 
@@ -93,10 +96,12 @@ class Worker:
         """Begin to follow the log.
 
         Raises:
-            ConfigError: Redis does not answer, is too old, or would evict history.
+            ConfigError: Redis does not answer, is too old, would evict history, or can't be as durable as is wanted.
         """
-        await check(self.engine.redis)
+        await check(self.engine.redis, promised(self.live.settings))
+        await self._witnesses.recall()
         tasks = {
+            "witnesses": self._witnesses.run,
             "follower": self.engine.follower.run,
             "control-follower": self._plane.control.follower.run,
             "revisions": self.revisions.run,
@@ -156,6 +161,7 @@ class Worker:
         if has_run:  # in a task of its own: ours may be one that was cancelled, and then asks Redis nothing more
             await asyncio.create_task(self._plane.fleet.stop())
             await asyncio.create_task(self._plane.leases.stop())
+            await asyncio.create_task(self._witnesses.keep())
         self.engine.hub.wheel.stop()
         await self.engine.redis.aclose()
         if self._tracer is not None:

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from realtime.channel.durability import MEMORY
 from realtime.channel.together import Together
 from realtime.errors import IdempotencyConflict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from realtime.channel.durability import Durability
     from realtime.channel.event import Draft
     from realtime.channel.log import Appended
 
@@ -31,16 +33,17 @@ _ENOUGH = 12
 class Appender(Protocol):
     """What is asked of a log."""
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
-        """Append all events or none, once each."""
+    async def append(self, drafts: Sequence[Draft], *, durability: Durability = MEMORY) -> Sequence[Appended]:
+        """Append all events or none, once each, and return when they are as durable as is wanted."""
 
 
 class Appends:
     """The appends of one process to one log."""
 
-    def __init__(self, log: Appender) -> None:
-        """Append to a log."""
+    def __init__(self, log: Appender, durability: Durability = MEMORY) -> None:
+        """Append to a log; those who share a call share the wait for durability too."""
         self._log = log
+        self._durability = durability
         self._together: Together[Drafts, Sequence[Appended]] = Together(self._append, _fitting, _CALLS, _ENOUGH)
 
     async def append(self, drafts: Sequence[Draft], publisher: str = "") -> Sequence[Appended]:
@@ -48,7 +51,7 @@ class Appends:
 
         Raises:
             IdempotencyConflict: a key was used for another event; nothing was appended.
-            LogUnavailable: no answer: the events are perhaps in the log.
+            LogUnavailable: no answer, or not as durable as wanted: the events are perhaps in the log.
         """
         theirs = [one._replace(publisher=publisher) if one.idempotency_key else one for one in drafts]
         return await self._together.ask(theirs)
@@ -59,7 +62,8 @@ class Appends:
         while len(conflicts) < len(requests):
             left = [(at, drafts) for at, drafts in enumerate(requests) if at not in conflicts]
             try:
-                appended = await self._log.append([draft for _, drafts in left for draft in drafts])
+                together = [draft for _, drafts in left for draft in drafts]
+                appended = await self._log.append(together, durability=self._durability)
             except IdempotencyConflict as conflict:
                 at, index = _place(left, conflict.index)
                 conflicts[at] = IdempotencyConflict.of(index)

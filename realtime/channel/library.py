@@ -52,6 +52,13 @@ class Library:
             return await self.execute(*commands[0])
         return await self.run(partial(self._transaction, commands))
 
+    async def transact_and_wait(self, commands: Sequence[Command], wait: Command) -> tuple[Any, Any]:
+        """Run commands in one transaction, and behind them, on the same connection, one that waits for what they wrote.
+
+        Return the answers of the last command and of the wait. Only the former is raised when it is an error.
+        """
+        return await self.run(partial(self._waiting, commands, wait), waits=True)  # type: ignore[no-any-return]
+
     async def pipe(self, commands: Sequence[Command], *, strict: bool = True) -> list[Any]:
         """Run commands that are sent together; unless `strict`, one that Redis refuses is no error."""
         answers: list[Any] = await self.run(partial(self._pipe, commands, strict=strict))
@@ -95,6 +102,16 @@ class Library:
         if isinstance(last, Exception):
             raise last
         return last
+
+    async def _waiting(self, commands: Sequence[Command], wait: Command) -> tuple[Any, Any]:
+        """Send all together. Within a transaction Redis would not wait, so that ends before the wait."""
+        several = len(commands) > 1
+        sent = [("MULTI",), *commands, ("EXEC",)] if several else list(commands)
+        *_, told, reached = await self._pipe([*sent, wait], strict=False)
+        last = told[-1] if several and isinstance(told, list) else told
+        if isinstance(last, Exception):
+            raise last
+        return last, reached
 
     async def _pipe(self, commands: Sequence[Command], *, strict: bool) -> list[Any]:
         """Send commands together. A pipeline forgets them with its answer: a second try is another pipeline."""

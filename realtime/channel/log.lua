@@ -564,6 +564,7 @@ local function append(keys, args)
   local request = args[1] .. 'request ' .. args[6]
   local earlier = redis.call('GET', request)
   if earlier then
+    redis.call('PEXPIRE', request, args[7]) -- a write: WAIT and WAITAOF wait for nothing else on a new connection
     return earlier
   end
   local log = open(keys, args)

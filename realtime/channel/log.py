@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from realtime.channel.durability import MEMORY
 from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, stored_cursor
 from realtime.channel.library import Library, was_refused
 from realtime.errors import IdempotencyConflict, LogUnavailable
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from redis.asyncio import Redis
 
+    from realtime.channel.durability import Durability
     from realtime.channel.library import Command
 
 Fields = dict[bytes, bytes]
@@ -117,6 +119,8 @@ class Log:
         self._witnessed: dict[int, Cursor] = {}
         """By epoch, the highest id that we followed or were acknowledged (rule 5)."""
         self._testimony = ""
+        self.born = 0
+        """The log's first epoch, as of the last touch: it tells this log from all others."""
 
     @property
     def timed(self) -> Callable[[float | None], None]:
@@ -128,31 +132,47 @@ class Log:
         self._library.timed = told
 
     async def append(
-        self, drafts: Sequence[Draft], publisher: str = "", *, beside: Sequence[Command] = ()
+        self,
+        drafts: Sequence[Draft],
+        publisher: str = "",
+        *,
+        beside: Sequence[Command] = (),
+        durability: Durability = MEMORY,
     ) -> list[Appended]:
         """Append all events or none, once each, also when the first answer is lost (then the same call is made again).
+
+        Return when they are as durable as is wanted.
 
         The plain commands `beside` are run just before, in one transaction. They must bear being run twice, and one
         that fails keeps nothing else from happening: who needs to know looks at what it left.
 
         Raises:
             IdempotencyConflict: a key was used for another event; nothing was appended.
-            LogUnavailable: no answer: the events are perhaps in the log. Or refused: they are not.
+            LogUnavailable: no answer, or not as durable as wanted: the events are perhaps in the log. Or refused: they
+                are not.
         """
         limits = self._limits
         caps = (limits.scope_cap, limits.topics_cap, limits.max_bytes)
         request = (secrets.token_urlsafe(12), _REQUEST_TTL_MS)
         arguments = (*caps, *request, limits.idempotency_ms, self._testimony, *_events(drafts, publisher))
         command = ("FCALL", *self._function("append", *arguments))
-        kind, _, told = (await _again(partial(self.transact, (*beside, command)))).partition(b" ")
+        answer, reached = await _again(partial(self._write, (*beside, command), durability.command))
+        kind, _, told = answer.partition(b" ")
         if kind == b"conflict":
             raise IdempotencyConflict.of(int(told) - 1)
+        durability.require(reached)
         answers = _appended(told)
         newest = next((id_ for id_, duplicate in reversed(answers) if not duplicate), None)
         if newest is not None:
             self.witness(newest)
             self.acknowledged = max(self.acknowledged, newest)
         return answers
+
+    async def _write(self, commands: Sequence[Command], wait: Command | None) -> tuple[Any, Any]:
+        """Run commands in one transaction; return the last one's answer, and that of the wait behind it."""
+        if wait is None:
+            return await self.transact(commands), None
+        return await self._library.transact_and_wait(commands, wait)
 
     async def check(self, cursor: Cursor, interest: Interest | None = None) -> Verdict:
         """Judge a cursor for a reader (rule 3).
@@ -186,6 +206,7 @@ class Log:
         answer = await self._call("touch", self._limits.max_bytes, self._testimony, str(strange), lost)
         tail, floor, now, fenced, born, policy = answer
         pulse = Pulse(stored_cursor(tail), stored_cursor(floor), int(now), fenced == 1, int(born), policy.decode())
+        self.born = pulse.born
         self._settle(told, pulse.tail)
         return pulse
 

@@ -17,6 +17,7 @@ from realtime.config.live import RELOADED
 from realtime.config.settings import Settings
 from realtime.config.values import (
     Directory,
+    Durability,
     Host,
     Networks,
     Origins,
@@ -67,6 +68,7 @@ _EXAMPLE: Final = "Instead of this line:"
 _REFERRED: Final = "An example is in [config.toml](../config.toml)."
 _NAMED: Final = (
     (Directory, "a directory"),
+    (Durability, "`memory`, `fsync` or `replicas:<n>`"),
     (Host, "an address or host name"),
     (Networks, "a list of addresses and networks"),
     (Origins, "a list of origins"),

@@ -18,6 +18,7 @@ from pydantic import Field
 from policies.document import Document
 from realtime.config.values import (
     Directory,
+    Durability,
     Host,
     Networks,
     Origins,
@@ -109,6 +110,7 @@ class HistorySettings(Section):
     window_bytes: Annotated[Bytes, sized("1KiB")] = 64 * MIB
     max_event_bytes: Annotated[Bytes, sized("64B", "4MiB")] = 64 * KIB
     idempotency: Annotated[Milliseconds, lasting("1s")] = 24 * HOUR
+    durability: Durability = "memory"
 
 
 class DeliverySettings(Section):
@@ -199,7 +201,9 @@ class Settings(Section):
     telemetry: TelemetrySettings = TelemetrySettings()
 
     def contradictions(self) -> Iterator[tuple[str, str]]:
-        """Tell of a secret that is missing or too short for production."""
+        """Tell of a secret that is too short for production, and of replicas that the private Valkey has not."""
+        if self.redis.url is None and self.history.durability.startswith("replicas:"):
+            yield "history.durability", '"memory" or "fsync", for the private Valkey has no replicas; or redis.url set'
         if self.env == "production" and secret_bytes(self) < SHORTEST_SECRET:
             yield (
                 "auth.secret",

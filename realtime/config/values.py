@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
+from realtime.channel.durability import durability
 from realtime.channel.event import check_scope_or_pattern
 from realtime.config.key_text import bare_secret, public_key_text
 from realtime.lists import distinct, listed
@@ -104,6 +105,14 @@ def _origin(value: str) -> str:
     return value
 
 
+def _durability(value: str) -> str:
+    try:
+        durability(value, 1)
+    except ValueError:
+        raise wrong('"memory", "fsync" or "replicas:<1 to 99>", such as "replicas:1"') from None
+    return value
+
+
 def _network(value: str) -> str:
     try:
         ip_network(value)
@@ -132,6 +141,7 @@ RedisUrl = Annotated[Text, AfterValidator(_redis_url)]
 PublicKey = Annotated[Text, AfterValidator(_public_key)]
 WebAddress = Annotated[Text, AfterValidator(_web_address)]
 
+Durability = Annotated[str, AfterValidator(_durability)]
 Rate = Annotated[Text, AfterValidator(_rate)]
 Network = Annotated[str, AfterValidator(_network)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(listed), AfterValidator(distinct)]

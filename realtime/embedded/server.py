@@ -13,11 +13,16 @@ import structlog
 
 from realtime.embedded import lifeline
 from realtime.embedded.binary import find_server, first_usable
+from realtime.embedded.boot import BOOT_ID, Mark
 from realtime.embedded.home import Home, claim
 from realtime.errors import EmbeddedError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from pathlib import Path
+
+    Heard = Callable[[str], Awaitable[None]]
+    """Told the server's address."""
 
 _log = structlog.get_logger("gapless.embedded")
 
@@ -25,7 +30,6 @@ _OPTIONS: Final = (
     *("--port", "0"),  # no TCP: the socket's directory says who may connect
     *("--unixsocketperm", "700"),
     *("--appendonly", "yes"),
-    *("--appendfsync", "everysec"),
     *("--save", ""),  # the append-only file is enough, and snapshots would fork a second time
     *("--maxmemory-policy", "noeviction"),  # the log refuses any other: eviction eats history in silence
     *("--daemonize", "no"),
@@ -41,13 +45,30 @@ _SLOWEST_RESTART_S: Final = 10.0
 class Embedded:
     """A private Valkey, on the data of the one before it."""
 
-    def __init__(self, server: Path | None = None, *, start_timeout_s: float = 60, stop_timeout_s: float = 10) -> None:
+    def __init__(  # noqa: PLR0913 - what is run, how, and how long it may take
+        self,
+        server: Path | None = None,
+        *,
+        fsync: bool = False,
+        crashed: Heard | None = None,
+        boot_id: Path = BOOT_ID,
+        start_timeout_s: float = 60,
+        stop_timeout_s: float = 10,
+    ) -> None:
         """Prepare one; `server` is a program to run instead of the one that would be found.
+
+        With `fsync` each write is on the disk before it is answered, else within a second. `crashed` is told the
+        address before anyone else, when the machine may have crashed since the data were last written (`Mark`, which
+        reads the kernel's `boot_id`): the end of the data may be missing.
 
         Loading a large history may take most of `start_timeout_s`; ending writes it out, for which `stop_timeout_s`
         is plenty.
         """
         self._server = server
+        self._fsync = fsync
+        self._crashed = crashed
+        self._boot_id = boot_id
+        self._mark: Mark | None = None
         self._start_timeout_s = start_timeout_s
         self._stop_timeout_s = stop_timeout_s
         self._home: Home | None = None
@@ -73,10 +94,26 @@ class Embedded:
         self._home = home = await claim(data_dir, self._stop_timeout_s)
         try:
             await self._launch(self._server, home)
+            self._mark = await self._marked(home)
         except BaseException:
             await self.stop()
             raise
         return home.url
+
+    async def _marked(self, home: Home) -> Mark:
+        """Have a crash of the machine dealt with, and only then forget it: this may be cut short too."""
+        mark = Mark(home.directory, self._boot_id)
+        if mark.tells_of_a_crash():
+            _log.warning(
+                "the machine may have crashed: what was written last may be lost", directory=str(home.directory)
+            )
+            if self._crashed is not None:
+                await self._crashed(home.url)
+        try:
+            await asyncio.to_thread(mark.write_safe if self._fsync else mark.write_running)
+        except OSError as error:
+            raise EmbeddedError(f"{error.filename}: the data directory can't be used: {error.strerror}") from error
+        return mark
 
     async def supervise(self) -> None:
         """Start it again whenever it dies, until `stop` is called: what was written is in its append-only file."""
@@ -98,6 +135,7 @@ class Embedded:
     async def stop(self) -> None:
         """End it, by force if it doesn't in time, and leave its directory to others. May be called at any time."""
         home, self._home = self._home, None
+        mark, self._mark = self._mark, None
         process = self._process
         if process is not None and process.poll() is None:
             process.terminate()
@@ -109,13 +147,16 @@ class Embedded:
             finally:
                 process.kill()
                 process.wait()
+            if mark is not None and process.returncode == 0:  # it has written out all, and seen it onto the disk
+                with suppress(OSError):
+                    await asyncio.to_thread(mark.write_safe)
         if home is not None:
             home.release()
 
     async def _launch(self, server: Path, home: Home) -> None:
         log_begins = _size(home.log)
         try:
-            self._process = process = _spawn(server, home)
+            self._process = process = _spawn(server, home, "always" if self._fsync else "everysec")
         except OSError as error:
             raise EmbeddedError(f"The private Valkey can't be started in {home.directory}: {error}") from error
         try:
@@ -134,7 +175,7 @@ def _usable(server: Path | None) -> Path:
     return find_server() if server is None else first_usable([server])
 
 
-def _spawn(server: Path, home: Home) -> subprocess.Popen[bytes]:
+def _spawn(server: Path, home: Home, appendfsync: str) -> subprocess.Popen[bytes]:
     """Start the server through the launcher that ties it to us, in a session of its own.
 
     Ctrl-C in a terminal goes to a whole process group: it must not end the log before the gateway has drained.
@@ -144,7 +185,7 @@ def _spawn(server: Path, home: Home) -> subprocess.Popen[bytes]:
     launcher = [sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid())]
     with home.log.open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - a program of our own installation, or of the operator's PATH
-            [*launcher, server, "--unixsocket", home.socket, *_OPTIONS],
+            [*launcher, server, "--unixsocket", home.socket, "--appendfsync", appendfsync, *_OPTIONS],
             cwd=home.directory,
             env=environ,
             stdin=subprocess.DEVNULL,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from realtime import logs
 from realtime.app import gateway_id
+from realtime.app.mistrust import mistrust
 from realtime.config import Live
 from realtime.embedded import Embedded
 from realtime.fleet import Member
@@ -76,7 +77,7 @@ async def _log_url(settings: Settings) -> AsyncIterator[str]:
     if settings.redis.url is not None:
         yield settings.redis.url
         return
-    embedded = Embedded()
+    embedded = Embedded(fsync=settings.history.durability == "fsync", crashed=partial(mistrust, settings))
     try:
         url = await embedded.start(settings.data_dir)
         async with Supervisor() as supervisor:

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from realtime.channel.appends import Appends
+from realtime.channel.durability import MEMORY
 from realtime.channel.event import Draft, stored_envelope
 from realtime.errors import IdempotencyConflict, LogUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from realtime.channel.durability import Durability
     from realtime.channel.log import Appended, Log
 
 
@@ -25,11 +27,11 @@ class Counted:
         self.sizes: list[int] = []
         self.is_away = False
 
-    async def append(self, drafts: Sequence[Draft]) -> Sequence[Appended]:
+    async def append(self, drafts: Sequence[Draft], *, durability: Durability = MEMORY) -> Sequence[Appended]:
         self.sizes.append(len(drafts))
         if self.is_away:
             raise LogUnavailable("away")
-        return await self._log.append(drafts)
+        return await self._log.append(drafts, durability=durability)
 
 
 def draft(n: int, key: str = "") -> Draft:

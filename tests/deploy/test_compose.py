@@ -68,7 +68,7 @@ def test_files_and_services_that_it_names_are_there(services: dict[str, dict[str
         for volume in service.get("volumes", []):
             source, target, *_ = volume.split(":")
             assert source in volumes or source in ABSENT or (DEPLOY / source).is_file(), volume
-            assert target == "/data" or target in NGINX or target.startswith("/etc/nginx/conf.d/")
+            assert target in {"/data", "/var/lib/gapless"} or target in NGINX or target.startswith("/etc/nginx/conf.d/")
 
 
 def test_every_image_has_a_version(services: dict[str, dict[str, Any]]) -> None:

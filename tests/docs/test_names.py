@@ -163,10 +163,29 @@ def test_the_states_of_an_attachment_are_those_of_its_table() -> None:
 def test_the_functions_and_fields_of_the_kernel_are_those_of_its_code() -> None:
     kernel, one = (ROOT / "realtime/channel/log.lua").read_text(), page("docs/architecture.md")
     assert {row[0].strip("`") for row in table(one, "function")} == set(
-        re.findall(r"register_function\('(\w+)'", kernel)
+        re.findall(r"register_function(?:\(|\{ function_name = )'(\w+)'", kernel)
     )
     saved = re.search(r"local function save\(log\)(.*?)\nend", kernel, re.DOTALL)
     assert saved is not None
     fields = set(re.findall(r"'([a-z]+)', ", saved[1]))
     meta = next(row[2] for row in table(one, "key") if row[0] == "`meta`")
     assert {field for field in fields if f"`{field}`" not in meta} == set()
+
+
+# --- docs/guarantees.md -----------------------------------------------------------------------------------------------
+
+
+@EVERY_PAGE
+def test_tests_that_are_named_are_there(one: Page) -> None:
+    for span in one.spans:
+        file, named, test = span.partition("::")
+        if file.startswith("tests/") and named:
+            assert re.search(rf"^ *(async )?def {test}\(", (ROOT / file).read_text(), re.MULTILINE), span
+
+
+def test_every_guarantee_names_a_test() -> None:
+    rows = [line for line in page("docs/guarantees.md").prose.splitlines() if re.match(r"\| (?!---)", line)]
+    guarantees = [row for row in rows if not row.endswith("| shown by |")]
+    assert len(guarantees) > 20
+    shown = re.compile(r"`tests/[\w/]+\.py::test_\w+`|the two tests of a loss \([\w-]+\)")
+    assert [row for row in guarantees if not shown.search(row.split("|")[-2])] == []

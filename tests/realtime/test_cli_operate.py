@@ -367,6 +367,14 @@ async def test_doctor_finds_a_data_directory_that_cannot_be_written(
     assert found["data directory"]["state"] == "problem"
 
 
+@pytest.mark.parametrize(("wanted", "state"), [("replicas:1", "problem"), ("fsync", "ok")])
+async def test_doctor_finds_a_redis_that_cannot_be_as_durable_as_is_wanted(
+    run: Command, redis_url: str, wanted: str, state: str
+) -> None:
+    found = await examined(run, GAPLESS_REDIS__URL=redis_url, GAPLESS_HISTORY__DURABILITY=wanted)
+    assert found["durability"]["state"] == state
+
+
 async def test_doctor_stops_at_a_configuration_that_cannot_be_used(run: Command) -> None:
     found = await examined(run, GAPLESS_SSE__HEARTBEAT="soon")
     assert list(found) == ["configuration"]

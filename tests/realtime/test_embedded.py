@@ -139,7 +139,7 @@ async def test_stop_ends_it_and_leaves_only_the_data(tmp_path: Path) -> None:
     async with running(tmp_path) as (valkey, _):
         pid = pid_of(valkey)
     assert not is_alive(pid)
-    assert {path.name for path in (tmp_path / "valkey").iterdir()} == {"appendonlydir", "lock", "valkey.log"}
+    assert {path.name for path in (tmp_path / "valkey").iterdir()} == {"appendonlydir", "boot", "lock", "valkey.log"}
     await valkey.stop()
 
 

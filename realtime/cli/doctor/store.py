@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from redis.exceptions import RedisError
 
+from realtime.channel.durability import durability
 from realtime.channel.refusals import why
 from realtime.cli.doctor.findings import Finding, ok, problem, warning
 from realtime.connect import LEAST_VERSION, connect
@@ -17,6 +18,7 @@ from realtime.errors import EmbeddedError
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from realtime.channel.durability import Durability
     from realtime.config import Settings
 
 _CHECK: Final = "redis"
@@ -47,6 +49,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _version(told.info)
     yield _eviction(told.info)
     yield _persistence(told.info)
+    yield from _durability(told.info, durability(settings.history.durability, settings.redis.timeout))
     yield _clock(told.ahead_ms, settings.auth.leeway)
 
 
@@ -94,6 +97,18 @@ def _persistence(info: Mapping[str, Any]) -> Finding:
     if info.get("aof_last_write_status", "ok") != "ok":
         return problem(check, "the append-only file can't be written", "look at the disk and at the server's log")
     return ok(check, "appendonly is on")
+
+
+def _durability(info: Mapping[str, Any], wanted: Durability) -> Iterator[Finding]:
+    """Look at what `history.durability` needs, where it needs anything."""
+    check, connected = "durability", int(info.get("connected_slaves", 0))
+    if wanted.fsync and not info.get("aof_enabled"):
+        yield problem(check, "fsync is wanted, and appendonly is off", "CONFIG SET appendonly yes, and in its file")
+    elif connected < wanted.replicas:
+        told = f"{connected} of {wanted.replicas} replicas are connected: nothing that is published is acknowledged"
+        yield problem(check, told, "connect replicas, or lower history.durability")
+    elif wanted.command is not None:
+        yield ok(check, "Redis has what history.durability needs")
 
 
 def _clock(ahead_ms: float, leeway_ms: int) -> Finding:
