@@ -104,7 +104,7 @@ class Connections:
         It may come to any worker next, so each of them remembers it.
         """
         said = control("connection.closed", code=BY_ADMIN)
-        self._dismissed.put(session, verified=True)
+        self._dismissed.put(session, found=True)
         attachments = self._hub.attachments
         visits = [one for one in self._presence.visits(attachments) if one.plan.session == session]
         found = [one for one in attachments if one.plan.session == session]

@@ -14,6 +14,7 @@ from realtime import security
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
 from realtime.delivery.asgi import ASGIExchange, lingering
+from realtime.delivery.head import Heads
 from realtime.errors import GaplessError, InternalError, MalformedBody, MalformedParameter, MethodNotAllowed
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
@@ -181,6 +182,7 @@ class Taker:
         self.paths = dispatcher.paths
         self.client = dispatcher.known.client
         self.fail = fail
+        self.heads = Heads()
         self._dispatcher = dispatcher
         self._proxies = proxies
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
+from weakref import WeakValueDictionary
 
 from realtime.channel.reader import Reader, Start
 from realtime.delivery.answers import WAIT
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from transports.transport import Answer
 
 _NS: Final = 1_000_000
-_MOST_CROWDS: Final = 256
 
 
 class Parts(NamedTuple):
@@ -79,7 +79,7 @@ class Crowds:
         self._follower = follower
         self._hub = hub
         self._metrics = metrics
-        self._crowds: dict[Kind, Crowd] = {}
+        self._crowds: WeakValueDictionary[Kind, Crowd] = WeakValueDictionary()
 
     def of(self, standing: Standing) -> Crowd:
         """Return the crowd that a client is one of."""
@@ -88,8 +88,6 @@ class Crowds:
         kind = Kind(transport, common, standing.limit, standing.gzip, 0 if standing.hold_ms else pace.interval_ms)
         crowd = self._crowds.get(kind)
         if crowd is None:
-            if len(self._crowds) >= _MOST_CROWDS:  # who is in one stays there
-                self._crowds.clear()
             polled = self._metrics.polled(transport.name, f"{EVENTS}/{transport.path}")
             crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, pace, polled)
         return crowd
@@ -103,13 +101,13 @@ class KnownClient:
         "_counted",
         "_crowd",
         "_ends_ns",
-        "_known",
         "_limits",
         "_name",
         "_next_poll_ms",
         "_own",
         "_parts",
         "_plain_until_ms",
+        "_plan",
         "_presence",
         "_seen",
         "_session",
@@ -121,7 +119,7 @@ class KnownClient:
     def __init__(self, parts: Parts, known: Known, crowds: Crowds) -> None:
         """Serve it as is known of it, for as long as that holds."""
         standing, plan = known.standing, known.plan
-        self._parts, self._known = parts, known
+        self._parts, self._plan = parts, plan  # not `known`, which has us: a cycle would wait for the collector
         self._standings, self._limits, self._presence = parts.standings, parts.limits, parts.channel.presence
         self._crowd = crowds.of(standing)
         self._own = share(standing.seen)[1]
@@ -175,7 +173,7 @@ class KnownClient:
 
     def _place(self, exchange: Exchange) -> Attachment:
         """Have it wait at the tail."""
-        last, plan = exchange.listener, self._known.plan
+        last, plan = exchange.listener, self._plan
         if isinstance(last, Attachment) and last.again(plan):
             return last
         if last is not None:

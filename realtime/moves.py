@@ -71,7 +71,7 @@ class Moves:
         mark = f"{session} {self._offers.policy.revision} {decision and decision.first}"
         if session and self._told.get(mark):
             return None
-        self._told.put(mark, verified=True)
+        self._told.put(mark, found=True)
         return self.said(decision, code, self.within_ms if code == FALLBACK_ENDED else self._left_ms())
 
     def said(self, decision: Decision | None, code: str, within_ms: int) -> Control:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from policies.decide import Offer, decide
 from policies.policy import compiled
+from realtime.auth.recent import Recent
 from realtime.errors import ConfigError, InvalidField, NoTransport
 from transports import installed
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from transports.transport import Transport
 
 EVENTS = "/api/v1/events"
-_MOST_DECIDED = 4096
+
 _POLLING = "polling"
 
 
@@ -43,7 +44,7 @@ class Offers:
             raise ConfigError(error.detail) from error
         self.made_ms = 0
         """When the policy in force was made, in unix milliseconds."""
-        self._decided: dict[Context, Decision] = {}
+        self._decided: Recent[Decision] = Recent()
         self._changed: list[Callable[[], None]] = []
 
     def on_change(self, changed: Callable[[], None]) -> None:
@@ -62,6 +63,10 @@ class Offers:
         self.catalogue = _catalogue(settings, self.transports)
         self.adopt(compiled(self.policy.document, self.catalogue, self.policy.revision, tolerant=True), self.made_ms)
 
+    def sweep(self) -> int:
+        """Forget the decisions that were not used since the last sweep; return how many."""
+        return self._decided.sweep()
+
     def decide(self, context: Context) -> Decision:
         """Decide for one client.
 
@@ -70,9 +75,8 @@ class Offers:
         """
         decision = self._decided.get(context)
         if decision is None:
-            if len(self._decided) >= _MOST_DECIDED:
-                self._decided.clear()
-            decision = self._decided[context] = decide(self.policy, context)
+            decision = decide(self.policy, context)
+            self._decided.put(context, decision)
         if not decision.transports:
             message = "no transport that the client supports is offered at the moment: come back later"
             raise NoTransport(message)

@@ -84,6 +84,10 @@ class Standings:
             plain = plan._replace(terms=plan.terms._replace(given=None), expires_in_ms=0, notices=())
             self._known.put(key, Known(standing, plain))
 
+    def sweep(self) -> int:
+        """Forget the clients that did not come since the last sweep; return how many."""
+        return self._known.sweep()
+
     def forget(self) -> None:
         """Find everything out again: the policy, the settings or a credential's worth have changed."""
         self._known.clear()

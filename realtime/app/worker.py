@@ -17,6 +17,7 @@ from realtime.app.engine import engine, promised
 from realtime.app.pages import Pages
 from realtime.app.plane import plane
 from realtime.auth import Credentials
+from realtime.caches import Caches
 from realtime.config import Live, resolve_secret
 from realtime.connect import check
 from realtime.cors import Cors
@@ -111,6 +112,7 @@ class Worker:
         }
         if not self._is_alone:
             tasks["gauges"] = self._gauges.run
+        tasks["caches"] = Caches((self.credentials, self._plane.offers, self.engine.standings, self.taker.heads)).run
         if self.credentials.fetches_keys:
             tasks["keys"] = self._refresh_keys
         for name, work in tasks.items():

@@ -148,6 +148,10 @@ class Credentials:
         """
         return await self._tokens.refresh()
 
+    def sweep(self) -> int:
+        """Forget the tokens and tickets that were not used since the last sweep; return how many."""
+        return self._tokens.sweep() + self._tickets.sweep()
+
     def anonymous(self) -> Credential:
         """Return what a client without a credential is.
 

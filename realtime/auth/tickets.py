@@ -126,6 +126,10 @@ class Tickets:
         self._anonymous = anonymous
         self._opened.clear()
 
+    def sweep(self) -> int:
+        """Forget the tickets that were not used since the last sweep; return how many."""
+        return self._opened.sweep()
+
     def seal(self, identity: Identity, content: Content, ttl_ms: int) -> Ticket:
         """Make a ticket that lives `ttl_ms`, and never longer than the token behind the identity counts."""
         issued = self._now_ms()

@@ -97,6 +97,10 @@ class Tokens:
         self._verified.clear()
         return True
 
+    def sweep(self) -> int:
+        """Forget the tokens that were not used since the last sweep; return how many."""
+        return self._verified.sweep()
+
     def mint(self, claims: Claims) -> str:
         """Return a token with these claims, and an id of its own.
 

@@ -64,7 +64,18 @@ class Since:
 class Crowd:
     """Known clients of one kind."""
 
-    __slots__ = ("_base", "_follower", "_found", "_hub", "_pace", "_position", "_window", "kind", "polled")
+    __slots__ = (
+        "__weakref__",
+        "_base",
+        "_follower",
+        "_found",
+        "_hub",
+        "_pace",
+        "_position",
+        "_window",
+        "kind",
+        "polled",
+    )
 
     def __init__(self, kind: Kind, follower: Follower, hub: Hub, pace: Pace, polled: Polled) -> None:
         """Begin with what nobody has asked for yet; answers are counted by `polled`."""

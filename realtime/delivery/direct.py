@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from realtime.delivery.answers import WAIT
-from realtime.delivery.head import Heads
 from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from realtime.delivery.exchange import Listener
-    from realtime.delivery.head import Head
+    from realtime.delivery.head import Head, Heads
     from realtime.delivery.heading import HeadLines
     from realtime.request import Request
     from transports.transport import Answer, Headers
@@ -59,6 +58,10 @@ class Taker(Protocol):
     @property
     def paths(self) -> Mapping[str, object]:
         """The hot endpoints that are got, by their paths."""
+
+    @property
+    def heads(self) -> Heads:
+        """What reads the heads of plain requests."""
 
     def client(self, key: bytes) -> Client | None:
         """Return who sends requests of one kind, if that is known."""
@@ -347,6 +350,7 @@ class Lane(HttpToolsProtocol):
         """Tell the answer's owner that the client went away."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
+        self._asked = Asked(b"", b"", None)  # what is in a cycle with its transport waits for the collector
         exchange = self._exchange
         if exchange is not None:
             exchange.disconnected = True
@@ -371,5 +375,5 @@ class Lane(HttpToolsProtocol):
 
 def lane(taker: Taker) -> type[Lane]:
     """Make the protocol class of one service, for uvicorn's ``http=`` option."""
-    shared = {"taker": taker, "framing": Framing(), "heads": Heads(), "heading": Heading()}
+    shared = {"taker": taker, "framing": Framing(), "heads": taker.heads, "heading": Heading()}
     return type("ServiceLane", (Lane,), shared)

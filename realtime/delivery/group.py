@@ -63,7 +63,7 @@ class Group:
         return self.transport.join([encode(self.transport, entry) for entry in entries], position)
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=4096)  # it stays when its clients have gone
 def share(interest: Interest) -> tuple[Interest, tuple[tuple[str, str], ...]]:
     """Split an interest into what its group sees alike, and the exact scopes that are found from the events."""
     own = tuple((interest.channel, scope) for scope in interest.scopes if scope != BROADCAST)

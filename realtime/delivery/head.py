@@ -60,6 +60,10 @@ class Heads:
         """Begin with none."""
         self._known: Recent[Mapping[str, str]] = Recent()
 
+    def sweep(self) -> int:
+        """Forget the header fields that did not come since the last sweep; return how many requests' they were."""
+        return self._known.sweep()
+
     def split(self, data: bytes) -> Head | None:
         """Take a read for the whole of one request's head, if that is what it is."""
         if data[:4] != _GET or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
