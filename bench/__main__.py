@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import os
 import time
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.progress import Progress
 
-from bench import migration, results
+from bench import migration, pace, results
 from bench.machine import describe, pin_load, raise_file_limit
 from bench.peers import PEERS
 from bench.profiles import profile
@@ -29,6 +30,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="the first three questions, two rounds, nothing written")
     parser.add_argument("--profile", action="store_true", help="where the gateway's time goes: bench/profiles")
+    parser.add_argument("--render", action="store_true", help="write down results.json once more, ask nothing")
     parser.add_argument("--rounds", type=int, help=f"how many (default {_ROUNDS})")
     parser.add_argument(
         "--only", nargs="+", choices=[one.name for one in QUESTIONS], help="these questions, not written"
@@ -68,6 +70,9 @@ def run(rounds: Rounds, count: int, console: Console) -> None:
 def main() -> None:
     """Do what the command line says."""
     chosen = options()
+    if chosen.render:
+        results.render()
+        return
     prepare()
     only = chosen.only or (_QUICK if chosen.quick else [one.name for one in QUESTIONS])
     questions = [one for one in QUESTIONS if one.name in only]
@@ -81,9 +86,9 @@ def main() -> None:
     peers, said = present(wanted)
     load = "load average before: {:.1f}, {:.1f}, {:.1f} (more than 0.3: others work here too)".format(*os.getloadavg())
     count = chosen.rounds or (_QUICK_ROUNDS if chosen.quick else _ROUNDS)
-    rounds = Rounds(questions, peers, wanted)
+    rounds = Rounds(questions, peers, wanted, pace.measure())
     run(rounds, count, console)
-    print(describe())
+    print(f"{describe()}; pace {rounds.pace:.2f}")
     said = [load, *said]
     for question in questions:
         console.print(drawn(table(question, rounds.samples(question), wanted)))
@@ -92,7 +97,7 @@ def main() -> None:
     if not (chosen.quick or chosen.only or chosen.peers):
         told = migration.main()
         print("\n".join(told))
-        results.write(rounds, count, said, told)
+        results.write(rounds, count, [*said, *rounds.failures], told, f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC")
     print(f"{count} rounds in {time.monotonic() - began_s:.0f} s")
 
 

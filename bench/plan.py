@@ -36,6 +36,11 @@ class Publisher(NamedTuple):
     most_ms: int = 0
     """After which no more are published, however few there were; 0: until the limit."""
 
+    def at(self, pace: float) -> Publisher:
+        """Return one that publishes at another pace, for as long: the limit is in hundreds, for batches divide them."""
+        hundreds = max(1, round(self.limit * pace / 100))
+        return self._replace(rate=max(1, round(self.rate * pace)), limit=hundreds * 100)
+
 
 @dataclass(frozen=True, slots=True)
 class Audience:

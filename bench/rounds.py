@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -39,12 +39,14 @@ class Rounds:
     peers: Sequence[str]
     wanted: Sequence[str]
     """Those that can't be asked too."""
+    pace: float = 1.0
+    """What the rates of load are multiplied by."""
     found: dict[str, dict[str, list[Figures]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     failures: list[str] = field(default_factory=list)
 
     def samples(self, question: Question) -> Samples:
         """Return the figures of a question."""
-        return Samples(self.found[question.name])
+        return Samples(self.found[question.name], self.found)
 
     def steps(self, number: int) -> Iterator[Step]:
         """Return the steps of one round: peers go to and fro, so that none is always first."""
@@ -58,7 +60,8 @@ class Rounds:
         """Take one step."""
         asked = ""
         try:
-            with PEERS[step.peer].running() as target:
+            with PEERS[step.peer].running() as running:
+                target = replace(running, pace=self.pace)
                 for question in step.questions:
                     asked = question.name
                     say(f"round {number + 1}: {step.peer}, {asked}")

@@ -9,7 +9,7 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 import psutil
@@ -42,6 +42,8 @@ class Target(ABC):
     name: str
     port: int
     processes: Processes
+    pace: float = field(default=1.0, kw_only=True)
+    """What a rate of load is multiplied by: see `bench.pace`."""
 
     kind = "sse"
     published = 201

@@ -11,10 +11,10 @@ from hypothesis import settings
 
 from tests.support.gateway import Gateway, gateway
 from tests.support.redis import RedisServer, redis_server
+from tests.support.stuck import pytest_itemcollected as pytest_itemcollected  # noqa: PLC0414 - a hook of this folder's
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
-
 
 settings.register_profile("gapless", deadline=None)  # a busy machine is no counterexample; the timeout is pytest's
 settings.load_profile("gapless")

@@ -22,6 +22,12 @@ class Samples(NamedTuple):
     """The figures of all rounds of one question, by peer."""
 
     rounds: Mapping[str, list[Figures]]
+    others: Mapping[str, Mapping[str, list[Figures]]] = {}
+    """Those of all questions, by name."""
+
+    def of(self, question: str) -> Samples:
+        """Return the figures of another question, in the same rounds."""
+        return Samples(self.others.get(question, {}), self.others)
 
     def values(self, peer: str, figure: str) -> list[float]:
         """Return a figure of each round; empty when the peer was not asked."""
@@ -51,7 +57,10 @@ class Verdict(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A bound of one of our figures: a number, or a multiple of a peer's figure in the same run."""
+    """A bound of one of our figures: a multiple of a peer's figure in the same run, or of another one of ours.
+
+    A plain number is for what no machine makes faster or slower: faults, calls, bytes.
+    """
 
     text: str
     figure: str
@@ -59,14 +68,17 @@ class Goal:
     least: float | None = None
     peer: str = ""
     of: str = ""
-    """Another figure of ours that it is a multiple of."""
+    """The figure that it is a multiple of, where that has another name: the peer's, or else ours."""
+    asked: str = ""
+    """The question that the peer's figure answers, if it is another one."""
 
     def judge(self, samples: Samples) -> Verdict:
         """Compare medians."""
         ours = samples.median(OURS, self.figure)
         reference = 1.0
         if self.peer or self.of:
-            found = samples.median(self.peer or OURS, self.of or self.figure)
+            others = samples.of(self.asked) if self.asked else samples
+            found = others.median(self.peer or OURS, self.of or self.figure)
             if found is None or found == 0:
                 return Verdict(self.text, f"not compared: {self.peer or self.of} has no figure", None)
             reference = found
@@ -78,10 +90,20 @@ class Goal:
 
     def _tell(self, found: float) -> str:
         if self.peer:
-            return f"{found:.2f} × {self.peer}"
+            return f"{found:.3g} × {self.peer}"
         if self.of:
             return f"{found:.2f} ×"
         return f"{found:,.2f}" if found < 100 and found % 1 else f"{found:,.0f}"
+
+
+def of_the_floor(text: str, figure: str, least: float) -> Goal:
+    """Compare a number a second of ours with the deliveries that the floor makes when it is saturated."""
+    return Goal(text, figure, least=least, peer="floor", of="rate", asked="saturated")
+
+
+def as_late_as_the_floor(text: str, figure: str, most: float, of: str) -> Goal:
+    """Compare a latency of ours with the floor's (`of`: which) when it has one event at a time to deliver."""
+    return Goal(text, figure, most=most, peer="floor", of=of, asked="single")
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import httpx2
 
-from tests.promise.model import Id, Step, Stretch, Told, read_id
+from tests.promise.lineage import Id, read_id
+from tests.promise.model import Step, Stretch, Told
 from tests.support.stream import EventStream
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,8 +29,6 @@ if TYPE_CHECKING:
 
 EVENTS = "/api/v1/events"
 _RECONNECT_S = 0.02
-_SILENCE_S = 5.0
-"""Nothing may take longer: heartbeats and holds are much shorter, and whoever waits for Redis is told to come back."""
 _POLL_S = 0.03
 _HOLD_MS = 250
 _LIMITS = ("2", "7", "500")
@@ -75,6 +75,8 @@ class Client:
     heard: Callable[[Id, str], None]
     """Told of every event, with the gateway it came from."""
     by_ticket: bool = False
+    dice: random.Random = field(default_factory=random.Random)
+    """What it chooses by."""
     query: dict[str, str] = field(default_factory=dict)
     """`scopes` and `events`, where it narrows."""
     transport: str = "sse"
@@ -87,7 +89,7 @@ class Client:
     """How many answers that end by themselves came in full; the public's cursor shows no more."""
     requested_at: float = 0
     answered_from: float = 0
-    """When the last request was made whose answer was complete and had no more to come."""
+    """When the last request was made whose answer was complete and had no more to come; by `time.monotonic`."""
     holds: frozenset[str] = frozenset()
     _session: httpx2.AsyncClient | None = None
     _ticket: str | None = None
@@ -158,12 +160,12 @@ class Client:
     async def _live(self) -> None:
         if self._session is None:
             transport = httpx2.AsyncHTTPTransport(verify=False, socket_options=_SMALL_BUFFER)
-            self._session = httpx2.AsyncClient(transport=transport, timeout=_SILENCE_S, trust_env=False)
+            self._session = httpx2.AsyncClient(transport=transport, timeout=PATIENCE_S, trust_env=False)
         while True:
             try:
                 await self._attend()
             except httpx2.ReadTimeout:
-                self.faults.append(f"{self.name} on {self.transport}: no answer in {_SILENCE_S} s at {self.cursor}")
+                self.faults.append(f"{self.name} on {self.transport}: no answer in {PATIENCE_S} s at {self.cursor}")
                 raise
             except (httpx2.TransportError, Unavailable, Moved) as error:
                 self._count(type(error).__name__)
@@ -233,13 +235,13 @@ class Client:
 
     async def _long_poll(self) -> None:
         while True:
-            query = {**self._position(), "hold_ms": str(_HOLD_MS), "limit": random.choice(_LIMITS)}
+            query = {**self._position(), "hold_ms": str(_HOLD_MS), "limit": self.dice.choice(_LIMITS)}
             await self._body(await self._get("long-poll", query))
 
     async def _polling(self) -> None:
         while True:
-            tag = {"If-None-Match": f'"{self.cursor}"'} if self.cursor and random.random() < 0.7 else {}
-            answer = await self._get("poll", {**self._position(), "limit": random.choice(_LIMITS)}, tag)
+            tag = {"If-None-Match": f'"{self.cursor}"'} if self.cursor and self.dice.random() < 0.7 else {}
+            answer = await self._get("poll", {**self._position(), "limit": self.dice.choice(_LIMITS)}, tag)
             if answer.status_code == 304:
                 assert answer.headers["etag"] == f'"{self.cursor}"'
                 self._count("304")
@@ -266,7 +268,7 @@ class Client:
         """Read on in history."""
         while True:
             position = {} if self.cursor is None else {"since_id": self.cursor}
-            answer = await self._get("history", {**position, "limit": random.choice(_LIMITS)})
+            answer = await self._get("history", {**position, "limit": self.dice.choice(_LIMITS)})
             if answer.status_code == 410:
                 floor = self._gone(answer)
                 self.cursor = str(floor)
@@ -287,7 +289,7 @@ class Client:
     ) -> httpx2.Response:
         assert self._session is not None
         await self._reading.wait()
-        self.requested_at = time.time()
+        self.requested_at = time.monotonic()
         credential = {} if self.transport == "public" else await self._credential()
         answer = await self._session.get(
             self._url(path), params=self._query(query), headers={**credential, **(headers or {})}
@@ -374,7 +376,7 @@ class Client:
         elif event == "transport.changed":
             self._told_to_move(data["decision"])
             if self._leaving is not None and self._sent_to is not None:
-                moment_s = random.uniform(0, data["within_ms"]) / 1000
+                moment_s = self.dice.uniform(0, data["within_ms"]) / 1000
                 self._leaving.reschedule(asyncio.get_running_loop().time() + moment_s)
         elif event != "heartbeat.sent":
             raise AssertionError(envelope)
@@ -384,7 +386,7 @@ class Client:
         offered = [offer["name"] for offer in decision["transports"]]
         if self.transport in _SDK and offered:
             self._sent_to = offered[0]
-            if random.random() < _NEGOTIATES:
+            if self.dice.random() < _NEGOTIATES:
                 self._ticket = None
 
     def _obey(self) -> None:

@@ -1,53 +1,35 @@
 """What was published, what the log had of it, and what each client must therefore have been given. Pure.
 
 Written from the protocol, not from the code: ids are compared as two numbers, visibility is a few lines, and the log is
-what publishers were acknowledged and what was read from the streams of Redis itself.
+what publishers were acknowledged and what was read from the streams of Redis itself. Ids decide, and clocks don't: an
+id belongs to the logs that had it (`lineage`), however long ago that was. One clock is asked, for the retention.
 
 The rule (PROTOCOL §1) for a stretch of a client's way, from the cursor it attached at to the last one it was given:
 
 * what it received lies strictly after the cursor, each id greater than the one before, none ever given to it twice;
 * it was visible to it at that time, and is what was published;
-* every visible event between the two cursors was received, except that
-  * an event which the log *lost* (a failover, a flush) after the client could still have had it, or before, may be
-    missing if the client was told later on: at once is impossible, for it takes a witness to know what was lost;
-* it was told nothing else: `history.truncated` has a reason that the model knows (a cap, the retention, a loss).
+* every visible event between the two cursors that was in the log which gave the second one was received;
+* a visible event between the two cursors that was in another log may be missing if the client was told later on: at
+  once is impossible, for it takes a witness to know what was lost;
+* no fence lies between the two cursors: whoever crosses one is told;
+* it was told nothing else: `history.truncated` has a reason that the model knows (a cap, the retention, a cursor that
+  is not in the log, a fence), and a fence has one, too (a loss).
 """
 
 from __future__ import annotations
 
-import json
-import math
-import time
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tests.promise.lineage import Id, Lineage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-LARGEST = 2**53
-_FENCE_S = 3.0
-"""How long a gateway may take to find out what was lost: it looks once a second, and Redis has to be back."""
-
-
-class Id(NamedTuple):
-    """A cursor."""
-
-    ms: int
-    seq: int
-
-    def __str__(self) -> str:
-        return f"{self.ms}-{self.seq}"
-
-
-def read_id(text: str) -> Id:
-    ms, seq = text.split("-")
-    value = Id(int(ms), int(seq))
-    assert str(value) == text, f"not the one way to write it: {text!r}"
-    assert max(value) < LARGEST, text
-    return value
+    from tests.promise.lineage import Record
 
 
 @dataclass(frozen=True)
@@ -106,7 +88,7 @@ class Told:
 
 
 class Step(NamedTuple):
-    """A cursor that was given: when, in unix seconds, and by which gateway."""
+    """A cursor that was given; when, in unix seconds, and by which gateway, for whoever reads a failure."""
 
     cursor: Id
     at: float
@@ -147,24 +129,10 @@ class Stretch:
 
 
 class Loss(NamedTuple):
-    """A time when the log lost entries that it had."""
+    """Something that may have cost the log entries that it had."""
 
-    since: float
-    """From when on a client may have passed them by."""
-    at: float
-    """When the gateways could begin to find out."""
     flushed: bool
     lost: int
-
-
-@dataclass
-class Split:
-    """A time when some gateways were with one log, and some with another, which is given up at the end."""
-
-    gateways: set[str]
-    """Those with the log that is given up."""
-    begin: float
-    end: float = math.inf
 
 
 @dataclass
@@ -178,17 +146,19 @@ class Ledger:
     entries: dict[Id, int | None] = field(default_factory=dict)
     """Every id that was ever in a log, with the number of its publication; markers have none."""
     acknowledged: dict[int, set[Id]] = field(default_factory=dict)
+    lineage: Lineage = field(default_factory=Lineage)
     lost: dict[Id, int] = field(default_factory=dict)
     """Ids that are not in the log any more, though it never cut them: by which of the losses."""
     losses: list[Loss] = field(default_factory=list)
-    splits: list[Split] = field(default_factory=list)
-    held: list[tuple[float, float]] = field(default_factory=list)
-    """From when to when a gateway heard nothing from Redis."""
     witnesses: dict[Id, set[str]] = field(default_factory=dict)
     """Which gateways followed an id or were acknowledged it."""
-    ended: dict[str, float] = field(default_factory=dict)
-    """When a gateway ended: what it witnessed is forgotten."""
-    surviving: dict[Id, int | None] = field(default_factory=dict)
+    ended: set[str] = field(default_factory=set)
+    """The gateways that ended: what they witnessed is forgotten."""
+    surviving: set[Id] = field(default_factory=set)
+    _tails: list[Id] = field(default_factory=list)
+    """The last id of each log that was looked at."""
+    _groundless: set[Id] = field(default_factory=set)
+    """Fences that were there before anything was lost."""
     _order: list[Id] = field(default_factory=list)
 
     # What happened
@@ -203,29 +173,39 @@ class Ledger:
     def witness(self, id_: Id, gateway: str) -> None:
         self.witnesses.setdefault(id_, set()).add(gateway)
 
-    def snapshot(self, log: Mapping[Id, int | None]) -> None:
+    def look(self, log: Mapping[Id, Record]) -> None:
         """Take down what a log holds."""
-        for id_, number in log.items():
-            known = self.entries.setdefault(id_, number)
-            assert known == number, f"{id_} was publication {known}, and is {number}"
-        self.surviving = dict(log)
+        for id_, record in log.items():
+            known = self.entries.setdefault(id_, record.number)
+            assert known == record.number, f"{id_} was publication {known}, and is {record.number}"
+        before = set(self.lineage.fences)
+        self.lineage.learn(log)
+        if log:
+            self._tails.append(max(log))
+        if not self.lost:
+            self._groundless |= self.lineage.fences - before
 
-    def lose(self, log: Mapping[Id, int | None], since: float, *, flushed: bool = False) -> Loss:
-        """Take down what a log holds now, which may have lost entries since a time."""
-        before = set(self.entries) - set(self.lost)
-        self.snapshot(log)
+    def lose(self, log: Mapping[Id, Record], *, flushed: bool = False) -> Loss:
+        """Take down what the log holds that goes on, which may lack entries."""
         oldest = Id(0, 0) if flushed or not log else min(log)
-        gone = {id_ for id_ in before if id_ not in log and id_ >= oldest}
-        loss = Loss(since, time.time(), flushed, len(gone))
+        gone = {id_ for id_ in self.entries if id_ not in self.lost and id_ not in log and id_ >= oldest}
+        loss = Loss(flushed, len(gone))
         self.lost.update(dict.fromkeys(gone, len(self.losses)))
         self.losses.append(loss)
+        self.look(log)
         return loss
+
+    def end(self, log: Mapping[Id, Record]) -> None:
+        """Take down what the log holds in the end."""
+        self.look(log)
+        self.surviving = set(log)
 
     # What follows from it
 
     def judge_log(self) -> Iterator[str]:
         """Compare what is in the log at the end with what publishers were told."""
-        copies = Counter(number for number in self.surviving.values() if number is not None)
+        copies = Counter(self.entries[id_] for id_ in self.surviving)
+        del copies[None]
         for number, count in copies.items():
             if number not in self.publications:
                 yield f"the log has {number}, which nobody published"
@@ -236,15 +216,25 @@ class Ledger:
             for id_ in ids:
                 if id_ >= oldest and id_ not in self.surviving and id_ not in self.lost:
                     yield f"{id_} (publication {number}) was acknowledged, is not in the log, and nothing lost it"
+        yield from self._judge_fences()
+
+    def _judge_fences(self) -> Iterator[str]:
+        """Find fences without a reason. A gateway raises at most one for each epoch of which something was lost."""
+        yield from (f"the fence {id_} was there before anything was lost" for id_ in self._groundless)
+        gateways = set().union(*self.witnesses.values())
+        most = len(gateways) * len({id_.epoch for id_ in self.lost})
+        if len(self.lineage.fences) > most:
+            yield f"{len(self.lineage.fences)} fences, and reason for {most}: {sorted(self.lineage.fences)}"
 
     def judge(self, way: list[Stretch]) -> Iterator[str]:
         """Compare what a client was given with what it must have been given."""
         yield from _judge_order(way)
         for number, stretch in enumerate(way):
-            yield from (f"stretch {number}: {fault}" for fault in self._judge_contents(stretch))
-            later = [one.told for one in way[number:] if one.told]
-            yield from (f"stretch {number}: {fault}" for fault in self._judge_gaps(stretch, later))
-        yield from self._judge_truncations(way)
+            was_told = any(one.told for one in way[number:])
+            faults = (self._judge_contents(stretch), self._judge_gaps(stretch, was_told=was_told))
+            yield from (f"stretch {number}: {fault}" for fault in chain(*faults))
+            if stretch.told and not self._explains(stretch, stretch.told):
+                yield f"stretch {number}: told that history is gone, and nothing was: {stretch.told}"
 
     def _judge_contents(self, stretch: Stretch) -> Iterator[str]:
         for id_, number in stretch.received:
@@ -256,40 +246,42 @@ class Ledger:
             elif self.entries.setdefault(id_, number) != number:
                 yield f"{id_} is not publication {number}"
         for cursor, _, _ in stretch.steps:
-            if cursor not in self.entries and not self._died_unseen(cursor):
+            if cursor not in self.entries and not self._was_cut_unseen(cursor) and not self._is_lost(cursor):
                 yield f"the cursor {cursor} is no entry of the log"
 
-    def _died_unseen(self, cursor: Id) -> bool:
-        """Tell whether an id may have been appended, given out, and cut off or lost, between two looks at the log."""
-        return cursor < min(self.surviving) or any(abs(cursor.ms / 1000 - loss.at) < _FENCE_S for loss in self.losses)
+    def _was_cut_unseen(self, id_: Id) -> bool:
+        """Tell whether an id may have been appended and cut off between two looks at the log."""
+        return id_ not in self.entries and id_ < min(self.surviving)
 
-    def _judge_gaps(self, stretch: Stretch, later: list[Told]) -> Iterator[str]:
+    def _is_lost(self, id_: Id) -> bool:
+        """Tell whether some log that was looked at does not have an id that is not beyond its end."""
+        return any(not self.lineage.had(tail, id_) for tail in self._tails if tail > id_)
+
+    def _judge_gaps(self, stretch: Stretch, *, was_told: bool) -> Iterator[str]:
         if stretch.start is None or stretch.end is None:
             return
         received = {id_ for id_, _ in stretch.received}
         for id_ in self.visible(stretch.sight, stretch.start, stretch.end):
             if id_ in received:
                 continue
-            passed = stretch.passed(id_)
-            since = self.losses[self.lost[id_]].since if id_ in self.lost else math.inf
-            if passed.at < since and not self._was_elsewhere(passed):
+            if self._was_there(id_, stretch.passed(id_).cursor):
                 yield f"{id_} (publication {self.entries[id_]}) was in the log and was not given"
-            elif not any(told.at >= passed.at for told in later) and self._is_owed(id_):
+            elif not was_told and self._is_owed(id_):
                 yield f"{id_} (publication {self.entries[id_]}) was lost, and the client was never told"
+        for fence in self.lineage.fences:
+            if stretch.start < fence <= stretch.end and self._was_there(fence, stretch.passed(fence).cursor):
+                yield f"the fence {fence} was crossed, and the client was not told"
 
-    def _was_elsewhere(self, step: Step) -> bool:
-        """Tell whether a step was made at a gateway that was with the other of two logs, or had not noticed its end."""
-        return any(
-            step.gateway in split.gateways and split.begin <= step.at <= split.end + _FENCE_S for split in self.splits
-        )
+    def _was_there(self, id_: Id, cursor: Id) -> bool:
+        """Tell whether an id was in the log that gave a later cursor."""
+        had = self.lineage.had(cursor, id_)
+        return id_ not in self.lost if had is None else had
 
     def _is_owed(self, id_: Id) -> bool:
-        """Tell whether somebody lived to say that an id was lost."""
+        """Tell whether somebody lives to say that an id was lost."""
         if id_ not in self.lost:
             return True
-        loss = self.losses[self.lost[id_]]
-        known = self.witnesses.get(id_, ())
-        return loss.flushed or any(self.ended.get(gateway, math.inf) > loss.at + _FENCE_S for gateway in known)
+        return self.losses[self.lost[id_]].flushed or bool(self.witnesses.get(id_, set()) - self.ended)
 
     def visible(self, sight: Sight, after: Id, until: Id) -> list[Id]:
         """Return the ids of what a client sees in (`after`, `until`], lost ones too."""
@@ -302,47 +294,40 @@ class Ledger:
                 found.append(id_)
         return found
 
-    def _judge_truncations(self, way: list[Stretch]) -> Iterator[str]:
-        """Find those that have no reason: no cap, no retention, no loss after the cursor.
+    def _explains(self, stretch: Stretch, told: Told) -> bool:
+        """Tell whether a truncation has a reason: no log has to go on from the cursor that was presented."""
+        return (
+            self._has_lost(stretch, told)
+            or any(
+                told.requested < fence <= told.floor and self.lineage.had(told.floor, fence) is not False
+                for fence in self.lineage.fences
+            )
+            or self._was_cut_unseen(told.floor)
+            or self._cut(stretch.sight, told)
+        )
 
-        A loss is told at most twice to one client: once because its cursor is gone, and once by the fence, which can't
-        know who was told already. Who pages through history may be told more often, for as long as the gateway stands
-        where the log was; and so may who goes to and fro between two logs.
+    def _has_lost(self, stretch: Stretch, told: Told) -> bool:
+        """Tell whether the cursor is not in the log that refused it.
+
+        On a stream that is not the one that was presented, but the last one, or an entry after it that the client does
+        not see. A 410 does not say where that log ended; it may be any that was looked at.
         """
-        counted = 0
-        for told in [one.told for one in way if one.told and not self._explains(one)]:
-            losses = [loss for loss in self.losses if loss.lost and loss.since <= told.at]
-            counted += told.cursor is not None and not self._is_split(told.at)
-            is_owed = any(told.requested.ms / 1000 < self.found_out(loss) + _FENCE_S for loss in losses)
-            if not is_owed or counted > 2 * len(losses):
-                yield f"told at {told.requested} that history is gone, and nothing was: {len(losses)} losses"
+        if told.cursor is None:
+            return self._is_lost(told.requested)
+        last = stretch.end or told.requested
+        after = (id_ for id_ in self.entries if last < id_ < told.cursor)
+        return any(not self.lineage.had(told.cursor, id_) for id_ in (told.requested, last, *after))
 
-    def found_out(self, loss: Loss) -> float:
-        """Tell when every gateway could begin to find out: one that heard nothing from Redis then, once it does."""
-        return max([loss.at, *(end for begin, end in self.held if begin <= loss.at + _FENCE_S and end >= loss.at)])
-
-    def _is_split(self, at: float) -> bool:
-        return any(split.begin <= at <= split.end + _FENCE_S for split in self.splits)
-
-    def _explains(self, stretch: Stretch) -> bool:
-        """Tell whether a cap or the retention explains a truncation."""
-        told, sight = stretch.told, stretch.sight
-        assert told is not None
+    def _cut(self, sight: Sight, told: Told) -> bool:
+        """Tell whether a cap or the retention took something after the cursor."""
         after = [self.publications[n] for id_, n in self.entries.items() if n is not None and id_ > told.requested]
-        mine = [one for one in after if one.channel == sight.channel]
-        counts = Counter(one.scope for one in mine)
+        counts = Counter(one.scope for one in after if one.channel == sight.channel)
         topics = sum(count for scope, count in counts.items() if scope.startswith("topic:"))
-        age_ms = told.at * 1000 - told.requested.ms
         return (
             any(counts[scope] > self.scope_cap for scope in sight.scopes)
             or (sight.has_pattern and topics > self.topics_cap)
-            or age_ms >= self.retention_ms
-            or any(self._has_forgotten(begin, end) and begin <= told.at <= end + _FENCE_S for begin, end in self.held)
+            or told.at * 1000 - told.requested.ms >= self.retention_ms
         )
-
-    def _has_forgotten(self, begin: float, end: float) -> bool:
-        """Tell whether the log forgot meanwhile what a gateway last knew of it; then it can't be told from lost."""
-        return (end - begin) * 1000 >= self.retention_ms
 
 
 def _judge_order(way: Iterable[Stretch]) -> Iterator[str]:
@@ -363,12 +348,3 @@ def _judge_order(way: Iterable[Stretch]) -> Iterator[str]:
             if last is not None and cursor < last:
                 yield f"the cursor went back from {last} to {cursor}"
             last = cursor
-
-
-def read_log(raw: Iterable[tuple[bytes, Mapping[bytes, bytes]]]) -> dict[Id, int | None]:
-    """Read the entries of the log's stream as Redis gives them."""
-    found: dict[Id, int | None] = {}
-    for id_, fields in raw:
-        number = json.loads(b"{" + fields[b"b"])["data"]["n"] if fields[b"s"] else None
-        found[read_id(id_.decode())] = number
-    return found

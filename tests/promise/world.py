@@ -3,12 +3,14 @@
     clients ─┬─ gateway 0 ── proxy 0 ─┬─ primary ── link ── replica
              └─ gateway 1 ── proxy 1 ─┘
 
-Everything is real: processes, sockets, replication. What the log lost is not assumed but read, from Redis itself.
+Everything is real: processes, sockets, replication. What the log lost is not assumed but read, from Redis itself. A
+log is read to its end before it is given up: nobody can write to it any more then.
 """
 
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
@@ -19,26 +21,31 @@ import httpx2
 from redis.exceptions import RedisError
 
 from tests.promise.clients import EVENTS, Address, Client, ended
-from tests.promise.model import Id, Ledger, Publication, Sight, Split, read_id, read_log
+from tests.promise.lineage import Id, Record, read_id, read_log
+from tests.promise.model import Ledger, Publication, Sight
 from tests.support.gateway import Gateway, gateway
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy
 from tests.support.redis import RedisServer
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.promise.model import Loss
 
 LOG = "{gapless:0}:log"
-_APPEND = b"gapless_3_append\r\n$1\r\n2\r\n$%d\r\n%b" % (len(LOG), LOG.encode())
-"""How an append to the channel's log begins: the control log's, once a second, loses nothing meant for this one."""
+_CALL = b"_%b\r\n$1\r\n2\r\n$%d\r\n%b\r\n"
+"""How a call of a function on the channel's log is written; those on the control log are not meant."""
+_APPEND = _CALL % (b"append", len(LOG), LOG.encode())
+_TOUCH = _CALL % (b"touch", len(LOG), LOG.encode())
 _QUICK_SYNC = ("--repl-diskless-load", "swapdb")
 """Without it Valkey notices only once a second that a replica has its copy."""
-_PATIENCE_S = 15.0
-_FENCED_S = 2.5
-"""A gateway looks at the log once a second, and again when it has found a new epoch."""
+_MOST_PAUSED_MS = 60_000
+_TURNS = 3
+"""A gateway touches the log again and again, and compares each time what it knows with it. When the third touch from
+now on is sent, the first one that it began after now has come to its end; one may have been made to fill the window."""
 _LAST = "task.swept"
 
 
@@ -50,7 +57,8 @@ class Place:
     proxy: Proxy
     """Its way to Redis."""
     port: int
-    held_since: float | None = None
+    is_held: bool = False
+    """Whether it hears nothing from Redis."""
     incarnation: int = 0
     running: Gateway | None = None
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
@@ -74,21 +82,24 @@ class Place:
         self.proxy.cut()
 
     def go_to(self, server: RedisServer) -> None:
-        """Let its connections go to another Redis."""
+        """Let its new connections go to another Redis."""
         self.proxy.target_port, self.proxy.refuses = server.port, False
 
 
 class World:
     """One log, two gateways, some clients, and what happens to them."""
 
-    def __init__(self, directory: Path, kind: str, settings: Mapping[str, str], ledger: Ledger) -> None:
+    def __init__(
+        self, directory: Path, kind: str, settings: Mapping[str, str], ledger: Ledger, dice: random.Random | None = None
+    ) -> None:
         self.ledger = ledger
+        self.dice = dice or random.Random()
         self.clients: list[Client] = []
         self.happened: Counter[str] = Counter()
         self.replica: RedisServer | None = None
         self.former: RedisServer | None = None
         """An old primary that still runs, and takes the writes of gateway 1 when it is a split brain."""
-        self.split: Split | None = None
+        self.is_split = False
         self._directory = directory
         self._kind = kind
         self._settings = settings
@@ -97,7 +108,7 @@ class World:
         self.places: list[Place] = []
         self._link: Proxy | None = None
         self._proxies = AsyncExitStack()
-        self._publishers = httpx2.AsyncClient(timeout=20, trust_env=False, verify=False)
+        self._publishers = httpx2.AsyncClient(timeout=PATIENCE_S, trust_env=False, verify=False)
         self._publishing: set[asyncio.Task[None]] = set()
         self.faults: list[str] = []
 
@@ -112,6 +123,7 @@ class World:
         await self.primary.start()
         for number in range(2):
             way = await self._proxies.enter_async_context(proxy(self.primary.port))
+            way.counts = _TOUCH
             self.places.append(Place(number, way, free_port()))
             await self._open(self.places[number])
 
@@ -128,7 +140,7 @@ class World:
             server.stop()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:
-            _, left = await asyncio.wait(rest, timeout=_PATIENCE_S)
+            _, left = await asyncio.wait(rest, timeout=PATIENCE_S)
             assert not left, f"still running: {left}"
 
     async def _open(self, place: Place) -> None:
@@ -146,7 +158,7 @@ class World:
         sight = Sight(channel, frozenset((*implicit, *extra)))
         made = Client(
             f"client {len(self.clients)}", sight, token, lambda number: self.places[number].address,
-            self.ledger.witness, by_ticket,
+            self.ledger.witness, by_ticket, random.Random(self.dice.random()),
         )  # fmt: skip
         self.clients.append(made)
         return made
@@ -156,24 +168,26 @@ class World:
     async def publish(self, publications: Sequence[Publication], at: int, *, patiently: bool = False) -> bool:
         """Publish a batch; tell whether it was acknowledged. `patiently`: until it is, with idempotency keys."""
         assert not patiently or all(one.idempotency_key for one in publications)
-        headers = self.places[at].bearer(publications[0].channel)
-        body = {"events": [one.body() for one in publications]}
         self.ledger.publications.update({one.number: one for one in publications})
-        while True:
-            place = self.places[at]
-            name = place.name
-            try:
-                answer = await self._publishers.post(f"{place.address.url}{EVENTS}", json=body, headers=headers)
-            except httpx2.TransportError:
-                self.happened["publish: no answer"] += 1
-            else:
-                if answer.status_code == 201:
-                    self._acknowledged(publications, answer.json(), name)
-                    return True
-                self._refused(answer)
-            if not patiently:
-                return False
-            await asyncio.sleep(0.05)
+        if not patiently:
+            return await self._publish(publications, at)
+        await until(lambda: self._publish(publications, at))
+        return True
+
+    async def _publish(self, publications: Sequence[Publication], at: int) -> bool:
+        place = self.places[at]
+        name, headers = place.name, place.bearer(publications[0].channel)
+        body = {"events": [one.body() for one in publications]}
+        try:
+            answer = await self._publishers.post(f"{place.address.url}{EVENTS}", json=body, headers=headers)
+        except httpx2.TransportError:
+            self.happened["publish: no answer"] += 1
+            return False
+        if answer.status_code == 201:
+            self._acknowledged(publications, answer.json(), name)
+            return True
+        self._refused(answer)
+        return False
 
     def publish_meanwhile(self, publications: Sequence[Publication], at: int) -> None:
         """Publish while other things happen."""
@@ -204,34 +218,34 @@ class World:
 
     async def flip(self, policy: Mapping[str, Any], at: int, *, patiently: bool = False) -> bool:
         """Put another policy in force; tell whether it was. `patiently`: until it is."""
+        if not patiently:
+            return await self._flip(policy, at)
+        await until(lambda: self._flip(policy, at))
+        return True
+
+    async def _flip(self, policy: Mapping[str, Any], at: int) -> bool:
         place = self.places[at]
         assert place.running is not None
         headers = {**place.running.bearer("operator", roles=("admin",)), "If-Match": "*"}
-        while True:
-            try:
-                url = f"{place.address.url}/api/v1/admin/policy"
-                answer = await self._publishers.put(url, json={"policy": policy}, headers=headers)
-            except httpx2.TransportError:
-                self.happened["flip: no answer"] += 1
-            else:
-                self.happened[f"flip: {answer.status_code}"] += 1
-                assert answer.status_code in {200, 412, 503}, answer.text
-                if answer.status_code == 200:
-                    return True
-            if not patiently:
-                return False
-            await asyncio.sleep(0.05)
+        try:
+            url = f"{place.address.url}/api/v1/admin/policy"
+            answer = await self._publishers.put(url, json={"policy": policy}, headers=headers)
+        except httpx2.TransportError:
+            self.happened["flip: no answer"] += 1
+            return False
+        self.happened[f"flip: {answer.status_code}"] += 1
+        assert answer.status_code in {200, 412, 503}, answer.text
+        return answer.status_code == 200
 
     # What goes wrong
 
     async def crash(self, down_s: float) -> None:
         """Kill Redis and start it again on its append-only file."""
-        await self._look()
-        at = time.time()
+        await self.look()
         self.primary.kill()
         await asyncio.sleep(down_s)
         await self.primary.start()
-        await self._lost(at, "crash")
+        await self._lost("crash")
 
     async def freeze(self, for_s: float) -> None:
         """Stop Redis in its tracks for a while."""
@@ -248,106 +262,127 @@ class World:
         self.replica = self._server()
         await self.replica.start()
         link = self._link = await self._proxies.enter_async_context(proxy(self.primary.port))
-        async with self.replica.client as client, asyncio.timeout(_PATIENCE_S):
+        async with self.replica.client as client:
             await client.replicaof("127.0.0.1", link.port)
-            while (await client.info("replication"))["master_link_status"] != "up":  # noqa: ASYNC110 - Redis sets no event
-                await asyncio.sleep(0.005)
+        await until(self._is_linked)
         if lagging:
             link.hold()
 
+    async def _is_linked(self) -> bool:
+        assert self.replica is not None
+        async with self.replica.client as client:
+            try:
+                return bool((await client.info("replication"))["master_link_status"] == "up")
+            except (RedisError, OSError):
+                return False
+
     async def replicated(self) -> None:
         """Wait until the replica has everything that its primary has."""
-        assert self.replica is not None
-        async with asyncio.timeout(_PATIENCE_S):
-            while await self._read(self.replica) != await self._read(self.primary):  # noqa: ASYNC110 - Redis sets no event
-                await asyncio.sleep(0.005)
+        replica = self.replica
+        assert replica is not None
+
+        async def is_equal() -> bool:
+            return await self._read(replica) == await self._read(self.primary)
+
+        await until(is_equal)
 
     async def fail_over(self, *, split: bool, old_goes_on: bool = False) -> None:
         """Promote the replica at the same address. `split`: gateway 1 stays with the old one until `heal`.
 
         `old_goes_on`: the old one is not killed, and can be gone back to.
         """
-        assert self.replica is not None
-        assert self._link is not None
-        await self._look()
-        at = time.time()
-        old, self.primary, self.replica = self.primary, self.replica, None
+        old = self.primary
         moving = self.places[:1] if split else self.places
         for place in moving:
             place.leave()
-        await self._look(old)
-        self._link.refuses = True
-        self._link.cut()
-        async with self.primary.client as client:
-            await client.replicaof("NO", "ONE")
+        await (self.look(old) if split else self._give_up(old))
+        await self._promote()
         if split or old_goes_on:
             self.former = old
         else:
             old.kill()
-        if split:
-            self.split = Split({self.places[1].name}, at)
-            self.ledger.splits.append(self.split)
+        self.is_split = split
         for place in moving:
             place.go_to(self.primary)
-        await self._lost(at, "split" if split else "failover")
+        await self._lost("split" if split else "failover")
+
+    async def demote(self) -> None:
+        """Promote the replica, and make the old primary its replica. Only new connections lead to the new primary.
+
+        What was appended to the old primary between the two is lost, as with any failover without a pause.
+        """
+        old = self.primary
+        await self._promote()
+        for place in self.places:
+            place.go_to(self.primary)
+        async with old.client as client:
+            await client.client_pause(_MOST_PAUSED_MS, all=False)
+            await self.look(old)
+            await client.replicaof("127.0.0.1", self.primary.port)
+            await client.client_unpause()
+        await self._lost("demoted")
+
+    async def _promote(self) -> None:
+        """Let the replica be the primary."""
+        assert self.replica is not None
+        assert self._link is not None
+        self._link.refuses = True
+        self._link.cut()
+        async with self.replica.client as client:
+            await client.replicaof("NO", "ONE")
+        self.primary, self.replica = self.replica, None
 
     async def heal(self) -> None:
         """End a split brain: the old primary is gone, and everyone is with the new one."""
         assert self.former is not None
-        self.places[1].leave()
-        await self._look(self.former)
+        if self.is_split:
+            self.places[1].leave()
+        await self._give_up(self.former)
         self.former.kill()
         self.places[1].go_to(self.primary)
-        await self._lost(time.time(), "heal")
-        self.former = None
-        if self.split is not None:
-            self.split.end = time.time()
-            self.split = None
+        self.former, self.is_split = None, False
+        await self._lost("heal")
 
     async def go_back(self) -> None:
         """Go back to the old primary, which never stopped: what the new one took is lost."""
         assert self.former is not None
-        assert self.split is None
-        await self._look()
-        at = time.time()
+        assert not self.is_split
         old, self.primary, self.former = self.primary, self.former, None
         for place in self.places:
             place.leave()
-        await self._look(old)
+        await self._give_up(old)
         old.kill()
         for place in self.places:
             place.go_to(self.primary)
-        await self._lost(at, "back")
+        await self._lost("back")
 
     async def flush(self) -> None:
-        await self._look()
-        at = time.time()
-        async with self.primary.client as client:
-            await client.flushall()
-        await self._lost(at, "flush", flushed=True)
+        async with self.primary.client as client, client.pipeline(transaction=True) as pipe:
+            pipe.xrange(LOG)
+            pipe.flushall()
+            raw, _ = await pipe.execute()
+        self.ledger.look(read_log(raw))
+        await self._lost("flush", flushed=True)
 
     async def replace(self) -> None:
         """Put an empty Redis at the address."""
-        await self._look()
-        at = time.time()
         old, self.primary = self.primary, self._server()
         await self.primary.start()
         for place in self.places:
             place.leave()
-            place.go_to(self.primary)
+        await self._give_up(old)
         old.kill()
-        await self._lost(at, "replaced", flushed=True)
+        for place in self.places:
+            place.go_to(self.primary)
+        await self._lost("replaced", flushed=True)
 
     async def restart_gateway(self, number: int) -> None:
         place = self.places[number]
-        if place.held_since is not None:
+        if place.is_held:
             self.hold_or_release(number)
-        ended = place.name
+        self.ledger.ended.add(place.name)
         await place.stack.aclose()
-        self.ledger.ended[ended] = time.time()
         await self._open(place)
-        if self.split is not None and number == 1:
-            self.split.gateways.add(place.name)
         self.happened["gateway restart"] += 1
 
     def cut(self, number: int) -> None:
@@ -358,92 +393,106 @@ class World:
     def hold_or_release(self, number: int) -> bool:
         """Hold back everything between a gateway and Redis, or pass it on again; tell which."""
         place = self.places[number]
-        if place.held_since is None:
-            place.held_since = time.time()
+        place.is_held = not place.is_held
+        if place.is_held:
             place.proxy.hold()
             self.happened["hold"] += 1
-            return True
-        place.proxy.release()
-        self.ledger.held.append((place.held_since, time.time()))
-        place.held_since = None
-        return False
+        else:
+            place.proxy.release()
+        return place.is_held
 
     def lose_replies(self, number: int, count: int = 1) -> None:
         """Lose the replies to the next appends of a gateway."""
         self.places[number].proxy.lose_reply(_APPEND, count)
         self.happened["reply lost"] += count
 
-    async def _look(self, server: RedisServer | None = None) -> None:
-        """Take down what a log holds before something happens to it."""
-        log = await self._read(server or self.primary)
-        self.ledger.entries.update({id_: number for id_, number in log.items() if id_ not in self.ledger.entries})
+    # What the log has
 
-    async def _lost(self, since: float, what: str, *, flushed: bool = False) -> Loss:
-        log = await self._read(self.primary)
-        since = since if self.split is None else self.split.begin
-        loss = self.ledger.lose(log, since, flushed=flushed)
+    async def look(self, server: RedisServer | None = None) -> None:
+        """Take down what a log holds."""
+        self.ledger.look(await self._read(server or self.primary))
+
+    async def _give_up(self, server: RedisServer) -> None:
+        """Take down what a log holds that nobody is led to any more: all that it will ever have held."""
+        async with server.client as client:
+            await client.client_kill_filter(_type="normal", skipme=True)
+        await self.look(server)
+
+    async def _lost(self, what: str, *, flushed: bool = False) -> Loss:
+        loss = self.ledger.lose(await self._read(self.primary), flushed=flushed)
         self.happened[what] += 1
         self.happened["entries lost"] += loss.lost
         return loss
 
-    async def _read(self, server: RedisServer) -> dict[Id, int | None]:
-        async with server.client as client, asyncio.timeout(_PATIENCE_S):
-            while True:
-                try:
+    async def _read(self, server: RedisServer) -> dict[Id, Record]:
+        found: dict[Id, Record] = {}
+
+        async def is_read() -> bool:
+            try:
+                async with server.client as client:
                     raw: Any = await client.xrange(LOG)
-                    return read_log(raw)
-                except (RedisError, OSError):
-                    await asyncio.sleep(0.01)
+            except (RedisError, OSError):
+                return False
+            found.update(read_log(raw))
+            return True
+
+        await until(is_read)
+        return found
 
     # The end
 
     async def settle(self) -> None:
-        """Let everyone come back and read on to the tail; then look what the log has."""
+        """Let everyone come back and read on to the tail, find out what was lost, and be told; then look at the log."""
         if self.former is not None:
             await self.heal()
         for place in self.places:
-            if place.held_since is not None:
+            if place.is_held:
                 self.hold_or_release(place.number)
-        async with asyncio.timeout(_PATIENCE_S):
-            await asyncio.gather(*self._publishing)
-            await self.flip({}, 0, patiently=True)
+        await until(lambda: not self._publishing)
+        await self.flip({}, 0, patiently=True)
         for client in self.clients:
             client.read_on()
             if not client.is_attached:
                 client.attach(client.transport, client.gateway)
         await self._drain(0)
-        lost = [self.ledger.found_out(loss) for loss in self.ledger.losses if loss.lost]
-        waiting = max(lost, default=0) + _FENCED_S - time.time()
-        if waiting > 0:
-            await asyncio.sleep(waiting)
+        if self.ledger.losses:
+            await self._find_out()
             await self._drain(1)
         for client in self.clients:
             await client.drop()
-        self.ledger.snapshot(await self._read(self.primary))
+        self.ledger.end(await self._read(self.primary))
+
+    async def _find_out(self) -> None:
+        """Wait until every gateway has looked once more at what was lost."""
+        enough = [place.proxy.counted + _TURNS for place in self.places]
+        await until(lambda: all(place.proxy.counted >= count for place, count in zip(self.places, enough, strict=True)))
 
     async def _drain(self, number: int) -> None:
+        """Publish something last on each channel, and wait until everyone stands there."""
         last = max(self.ledger.publications, default=0) + 1
         sweeps = [
             Publication(last + n, channel, "broadcast", _LAST, idempotency_key=f"key {last + n}")
             for n, channel in enumerate(("main", "other"))
         ]
-        async with asyncio.timeout(_PATIENCE_S):
-            for at, sweep in enumerate(sweeps):
-                await self.publish([sweep], (at + number) % 2, patiently=True)
-        published = time.time()
+        for at, sweep in enumerate(sweeps):
+            await self.publish([sweep], (at + number) % 2, patiently=True)
+        published = time.monotonic()
         tail = max(id_ for sweep in sweeps for id_ in self.ledger.acknowledged[sweep.number])
-        behind = self.clients
+        await self.all_clients(lambda client: self._is_there(client, tail, published), f"at the tail {tail}")
+
+    async def all_clients(self, holds: Callable[[Client], bool], what: str) -> None:
+        """Wait until something holds for all clients that have no fault."""
+
+        def behind() -> list[Client]:
+            return [one for one in self.clients if not one.faults and not holds(one)]
+
         try:
-            async with asyncio.timeout(_PATIENCE_S):
-                while behind := [one for one in behind if not self._is_there(one, tail, published)]:  # noqa: ASYNC110 - clients set no event
-                    await asyncio.sleep(0.01)
+            await until(lambda: not behind())
         except TimeoutError:
-            states = [f"{one.name} on {one.transport} at {one.cursor} {one.counts}" for one in behind]
-            raise AssertionError(f"not at the tail {tail} in {_PATIENCE_S} s: {states}") from None
+            states = [f"{one.name} on {one.transport} at {one.cursor} {one.counts}" for one in behind()]
+            raise AssertionError(f"not {what}: {states}") from None
 
     def _is_there(self, client: Client, tail: Id, published: float) -> bool:
-        if client.faults:
-            return True
         if client.transport == "public":
             return client.answered_from > published
         return client.cursor is not None and read_id(client.cursor) >= tail

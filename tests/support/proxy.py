@@ -42,6 +42,10 @@ class Proxy:
         """Whether new connections are cut at once."""
         self.lost = asyncio.Event()
         """Set when the last reply to be lost was lost."""
+        self.counts = b""
+        """Which requests are counted: those that contain this."""
+        self.counted = 0
+        """How many of them came."""
         self._command = b""
         self._to_lose = 0
         self._passing = asyncio.Event()
@@ -97,6 +101,8 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(_CHUNK):
                 await self._passing.wait()
+                if self.counts:
+                    self.counted += data.count(self.counts)
                 if self._to_lose and self._command in data:
                     self._to_lose -= 1
                     line.losing = True

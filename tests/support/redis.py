@@ -1,11 +1,13 @@
-"""A real Redis or Valkey of a test's own: started, stopped, killed, paused, promoted."""
+"""A real Redis or Valkey of a test's own: started, stopped, killed, paused, promoted. It ends with the test process."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 import signal
 import subprocess
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from shutil import which
@@ -15,13 +17,14 @@ from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from realtime.embedded import lifeline
 from realtime.embedded.binary import find_server
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PATIENCE_S = 10.0
 _DATABASES = 256
 
 
@@ -57,7 +60,7 @@ class RedisServer:
 
     @property
     def client(self) -> Redis:
-        return Redis(port=self.port, socket_timeout=2, protocol=2)
+        return Redis(port=self.port, socket_timeout=PATIENCE_S, protocol=2)
 
     async def start(self) -> None:
         """Start on what an earlier process of this directory left, and wait until it answers."""
@@ -68,21 +71,22 @@ class RedisServer:
             *("--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *self._arguments),
         ]
         self._process = self._launch(command)
-        async with asyncio.timeout(_PATIENCE_S):
-            while not await self._answers():
-                assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
-                await asyncio.sleep(0.02)
+        await until(self._answers)
 
     def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        launcher = [sys.executable, "-I", "-S", lifeline.__file__, str(os.getpid())]
         with (self.directory / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=log)
+            return subprocess.Popen([*launcher, *command], stdout=log, stderr=log)
 
     async def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
         async with self.client as client:
             try:
-                return bool(await client.ping())
+                told = await client.info("server")
             except (RedisError, OSError):
                 return False
+        return bool(told["process_id"] == self._process.pid)  # and not another run's, which took the port just before
 
     def empty(self) -> str:
         """Let it hold nothing, whatever tests before left there; return its address."""
