@@ -8,16 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from werkzeug.exceptions import BadHost
 
 from realtime import security
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
 from realtime.delivery.asgi import ASGIExchange, lingering
+from realtime.delivery.connection import LEFT
 from realtime.errors import GaplessError, InternalError, MalformedBody, MalformedParameter, MethodNotAllowed
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
-from realtime.request import from_asgi, parse_query
+from realtime.request import check_host, from_asgi, parse_query
 from realtime.tracing import TRACEPARENT, Trace
 from transports.transport import problem
 
@@ -104,6 +104,8 @@ class Dispatcher:
             if exchange.begun:
                 raise
             write(exchange, problem(InternalError("the service failed to answer: try again")))
+        if LEFT in scope.get("extensions", ()):
+            scope["extensions"][LEFT]["hear"](exchange.left)
         await exchange.wait(receive)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
@@ -237,6 +239,11 @@ class Front:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        try:
+            check_host(scope)
+        except MalformedParameter as error:
+            await self._refuse(scope, send, error)
+            return
         self._proxies.apply(scope)
         origin = None if _is_console(scope) else self._cors.allowed(scope)
         if origin is not None and is_preflight(scope):
@@ -254,6 +261,11 @@ class Front:
         else:
             await self._traced(scope, receive, send, names_it=not is_public)
 
+    async def _refuse(self, scope: Scope, send: Send, error: GaplessError) -> None:
+        """Answer a request that is for no host of ours to know."""
+        exchange = ASGIExchange(send, partial(self._metrics.answered, scope["method"], ""))
+        write(exchange, problem(error))
+
     async def _traced(self, scope: Scope, receive: Receive, send: Send, *, names_it: bool) -> None:
         trace = Trace(scope, self._tracer)
         send = cast("Send", trace.wrap(send, names_it=names_it))
@@ -262,16 +274,10 @@ class Front:
                 scope["route"] = scope["path"]
                 await self.dispatcher(scope, receive, send)
             else:
-                await self._framed(scope, receive, send)
+                await self._application(scope, receive, send)
                 self._metrics.answered(scope["method"], trace.route, trace.status)
         finally:
             trace.end()
-
-    async def _framed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._application(scope, receive, send)
-        except BadHost:  # raised before the framework could ask our handlers
-            write(ASGIExchange(send), problem(MalformedParameter("the Host field names no host")))
 
 
 def _is_console(scope: Scope) -> bool:

@@ -9,6 +9,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     │   └── EmbeddedError                embedded-failed
     ├── InternalError                500 internal-error
     ├── Malformed                    400
+    │   ├── MalformedRequest             malformed-request
     │   ├── MalformedParameter           malformed-parameter
     │   └── MalformedBody                malformed-body
     ├── Unauthenticated              401                          WWW-Authenticate
@@ -20,6 +21,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     ├── NotFound                     404 not-found
     ├── MethodNotAllowed             405 method-not-allowed       Allow (given by the raiser)
     ├── NoCommonTransport            406 no-common-transport      transports
+    ├── RequestTimeout               408 request-timeout          Connection: close
     ├── Conflict                     409
     │   ├── TransportNotOffered          transport-not-offered    decision
     │   └── IdempotencyConflict          idempotency-conflict     index
@@ -28,6 +30,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     ├── TooLarge                     413
     │   ├── BodyTooLarge                 body-too-large
     │   └── EventTooLarge                event-too-large          index
+    ├── TargetTooLong                414 target-too-long
     ├── InvalidField                 422 invalid-field            field, index
     ├── PreconditionRequired         428 precondition-required
     ├── TooMany                      429                          Retry-After
@@ -149,6 +152,13 @@ class Malformed(GaplessError):
     status = 400
 
 
+class MalformedRequest(Malformed):
+    """It is not HTTP/1.1 (RFC 9112 §2.2)."""
+
+    code = "malformed-request"
+    title = "The request can't be read."
+
+
 class MalformedParameter(Malformed):
     """A known query parameter or header doesn't follow its grammar."""
 
@@ -228,6 +238,14 @@ class NoCommonTransport(GaplessError):
     title = "The client and the service have no transport in common."
 
 
+class RequestTimeout(GaplessError):
+    """A head or a body did not come whole within its time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "request-timeout"
+    title = "The request did not come in time."
+
+
 class Conflict(GaplessError):
     """The request is sound, but not as things stand."""
 
@@ -295,6 +313,14 @@ class EventTooLarge(TooLarge):
     title = "An event is too large."
 
 
+class TargetTooLong(GaplessError):
+    """The request's target has more bytes than a head may have (RFC 9110 §15.5.15)."""
+
+    status = 414
+    code = "target-too-long"
+    title = "The address is too long."
+
+
 class InvalidField(GaplessError):
     """A field has a wrong value: `field` names it, `index` its event in a batch."""
 
@@ -316,6 +342,14 @@ class TooMany(GaplessError):
 
     status = 429
     default_headers = _RETRY_SOON
+
+
+class HeadTooLarge(GaplessError):
+    """The head has more bytes or more fields than are taken (RFC 6585 §5)."""
+
+    status = 431
+    code = "head-too-large"
+    title = "The head of the request is too large."
 
 
 class ConnectionLimit(TooMany):

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.auth.recent import Recent
-from realtime.request import Request, parse_query
+from realtime.request import Request, is_host, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,7 +112,7 @@ class Heads:
 
 
 def _parsed(fields: bytes) -> Mapping[str, str] | None:
-    """Read header fields, each of which comes once, by their names in lower case."""
+    """Read header fields, each of which comes once, by their names in lower case; Host is one of them."""
     headers: dict[str, str] = {}
     at = 0
     while at < len(fields):
@@ -124,4 +124,4 @@ def _parsed(fields: bytes) -> Mapping[str, str] | None:
             return None
         headers[name] = value
         at = found.end()
-    return headers
+    return headers if is_host(headers.get("host", "")) else None
