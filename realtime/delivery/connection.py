@@ -76,10 +76,16 @@ class Cycle(RequestResponseCycle):
         if self._leaving is not None:
             self._leaving()
 
-    def withdraw(self) -> None:
-        """Let the application know that the rest of the request will not come, and take no answer from it."""
-        self.disconnected = True
+    def cut(self) -> bool:
+        """Know that the rest of the body is not read; tell whether the client is still to be told so.
+
+        If its answer has begun, that was made without the body, and is finished. Else the application hears that the
+        client has gone.
+        """
+        self.keep_alive, self.more_body = False, False
+        self.disconnected = not self.response_started
         self.message_event.set()
+        return self.disconnected
 
 
 class Connection(HttpToolsProtocol):
@@ -150,6 +156,8 @@ class Connection(HttpToolsProtocol):
                 self._say(self._refusal)
             return
         super().on_response_complete()
+        self._began_ms = 0  # while reading was paused, nothing could come
+        self._wait_on()
 
     # Reading
 
@@ -286,7 +294,7 @@ class Connection(HttpToolsProtocol):
         if self._stage is Stage.BETWEEN:
             if self.cycle is not None:
                 self._settle()
-        elif not self._began_ms:
+        elif not self._began_ms and not self.transport.is_closing():
             self._began_ms, bounds = self.watch.now_ms(), self.watch.bounds
             self._expect(self._began_ms + (bounds.head_ms if self._stage is Stage.HEAD else bounds.body_ms))
 
@@ -333,10 +341,9 @@ class Connection(HttpToolsProtocol):
                 self._say(error)
         elif self.pipeline and self.pipeline[0][0] is cycle:
             self.pipeline.popleft()
-        elif cycle.response_started:
+        elif cycle.response_complete:
             self.transport.close()
-        else:
-            cycle.withdraw()
+        elif cycle.cut():
             self._say(error)
 
     def _say(self, error: GaplessError) -> None:

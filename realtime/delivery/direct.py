@@ -377,5 +377,6 @@ class Lane(Connection):
 
 def lane(taker: Taker, watch: Watch) -> type[Lane]:
     """Make the protocol class of one service, for uvicorn's ``http=`` option."""
-    shared = {"taker": taker, "watch": watch, "framing": Framing(), "heads": Heads(), "heading": Heading()}
+    heads = Heads(watch.bounds.head_bytes, watch.bounds.head_fields)
+    shared = {"taker": taker, "watch": watch, "framing": Framing(), "heads": heads, "heading": Heading()}
     return type("ServiceLane", (Lane,), shared)

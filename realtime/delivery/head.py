@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_BYTES: Final = 16 * 1024
+_MOST_FIELDS: Final = 50
 _MOST_KEPT: Final = 4 * 1024
 _TWICE: Final = 2
 _GET: Final = b"GET "
@@ -56,13 +57,15 @@ class Head(NamedTuple):
 class Heads:
     """Reads them; remembers the header fields of those that came lately."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, most_bytes: int = _MOST_BYTES, most_fields: int = _MOST_FIELDS) -> None:
+        """Begin with none; heads that have more bytes or fields than a request may have are not plain."""
+        self._most_bytes = min(most_bytes, _MOST_BYTES)
+        self._most_fields = min(most_fields, _MOST_FIELDS)
         self._known: Recent[Mapping[str, str]] = Recent()
 
     def split(self, data: bytes) -> Head | None:
         """Take a read for the whole of one request's head, if that is what it is."""
-        if data[:4] != _GET or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
+        if data[:4] != _GET or len(data) > self._most_bytes or data.find(_END) != len(data) - 4:
             return None
         end = data.find(b"\r\n")
         if data[end - 9 : end] != _VERSION:
@@ -81,7 +84,11 @@ class Heads:
         end = data.find(_END)
         line = data.find(b"\r\n")
         target = data[len(_POST) : line - len(_VERSION)]
-        if end < 0 or data[line - len(_VERSION) : line] != _VERSION or not _TARGET.fullmatch(target):
+        if (
+            not 0 <= end <= self._most_bytes
+            or data[line - len(_VERSION) : line] != _VERSION
+            or not _TARGET.fullmatch(target)
+        ):
             return None
         headers, body = self._headers(data[line + 2 : end + 2]), data[end + 4 :]
         if headers is None or headers.get(_LENGTH) != str(len(body)):
@@ -106,6 +113,8 @@ class Heads:
         known = self._known.get(fields)
         if known is None:
             known = _parsed(fields)
+            if known is not None and len(known) > self._most_fields:
+                return None
             if known is not None and len(fields) <= _MOST_KEPT:
                 self._known.put(fields, known)
         return known

@@ -94,3 +94,29 @@ def _drawn(text: str) -> str:
     text = re.sub(r'"time":"[^"]+"(,"event":"(?:connection|history|heartbeat))', r'"time":…\1', text)
     text = re.sub(r'("next_poll_ms":|retry: )\d+', r"\1…", text)
     return re.sub(r"^\d+$", "…", text) if text.isdigit() and len(text) < 3 else text
+
+
+class Told(NamedTuple):
+    """One answer of several on a connection."""
+
+    status: int
+    fields: dict[str, str]
+    body: bytes
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        async with asyncio.timeout(PATIENCE_S):
+            yield reader, writer
+    finally:
+        writer.close()
+
+
+async def answered(reader: asyncio.StreamReader) -> Told:
+    """Read one answer that says how long it is."""
+    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
+    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
+    body = await reader.readexactly(int(fields.get("content-length", 0)))
+    return Told(int(status.split(" ")[1]), fields, body)

@@ -1,21 +1,18 @@
-"""What HTTP/1 leaves to a server's care, on both lanes: offers to upgrade, trailers, old versions, hosts, half-closing."""
+"""What HTTP/1 leaves to a server, on both lanes: offers to upgrade, trailers, old versions, hosts, half-closing."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import re
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.delivery.lanes import PATIENCE_S
+from tests.delivery.lanes import answered, connected
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.delivery.lanes import Lanes
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -26,38 +23,12 @@ LIVE = b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n"
 LAST = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 OFFERS = (
     "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n",
-    "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n",
+    "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n",
     "Connection: Upgrade\r\nUpgrade: TLS/1.0, HTTP/2.0\r\nuPGRADE: h2c\r\n",
     "Upgrade: h2c\r\n",
 )
 TAKE_BODIES = (EVENTS, f"{EVENTS}/negotiate", f"{EVENTS}/report", "/api/v1/auth/ticket", "/api/v1/admin/explain")
 DONE = {EVENTS: 201, f"{EVENTS}/report": 202}
-
-
-class Told(NamedTuple):
-    """One answer of several on a connection."""
-
-    status: int
-    fields: dict[str, str]
-    body: bytes
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(PATIENCE_S):
-            yield reader, writer
-    finally:
-        writer.close()
-
-
-async def answered(reader: asyncio.StreamReader) -> Told:
-    """Read one answer that says how long it is."""
-    status, *lines = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").strip().split("\r\n")
-    fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
-    body = await reader.readexactly(int(fields.get("content-length", 0)))
-    return Told(int(status.split(" ")[1]), fields, body)
 
 
 async def all_of(port: int, *parts: bytes) -> list[int]:
