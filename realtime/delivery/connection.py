@@ -133,7 +133,7 @@ class Connection(HttpToolsProtocol):
         if self._refusal is None:
             self._wait_on()
 
-    def eof_received(self) -> bool:
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's always closes
         """Answer what was asked whole, then close; a client that closed both sides looks the same from here."""
         cycle: Any = self.cycle
         if cycle is None or cycle.response_complete or self._stage is not Stage.BETWEEN or self._refusal is not None:
@@ -248,7 +248,8 @@ class Connection(HttpToolsProtocol):
             self.headers[:] = [(name, absolute[1] if name == b"host" else value) for name, value in self.headers]
 
     def _begin_cycle(self) -> None:
-        earlier, scope = self.cycle, self.scope
+        earlier: Any = self.cycle
+        scope: Any = self.scope
         self.cycle = cycle = Cycle(
             scope=scope,
             transport=self.transport,

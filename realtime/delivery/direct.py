@@ -49,8 +49,21 @@ class Asked(NamedTuple):
     """What a connection was asked last, around the cursor, and by whom: it is usually asked the same again."""
 
     before: bytes
+    between: bytes
+    """What lies between the cursor and the tag that repeats it, if one does."""
     behind: bytes
     client: Client | None
+
+    def cursor(self, data: bytes) -> bytes | None:
+        """Return the cursor of a request that is the same in all else; `None`: it is not."""
+        before, between, behind, _ = self
+        if not (data.startswith(before) and data.endswith(behind)):
+            return None
+        cursor = data[len(before) : len(data) - len(behind)]
+        if not between:
+            return cursor
+        once = cursor[: (len(cursor) - len(between)) // 2]
+        return once if cursor == b"%b%b%b" % (once, between, once) else None
 
 
 class Taker(Protocol):
@@ -189,7 +202,7 @@ class Lane(Connection):
 
     _heard_s = 0.0
     """When a request was last answered here, by the loop's clock."""
-    _asked: Asked = Asked(b"", b"", None)
+    _asked: Asked = Asked(b"", b"", b"", None)
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
     _file = _NO_FILE
@@ -242,9 +255,10 @@ class Lane(Connection):
 
     def _takes(self, data: bytes) -> bool:
         """Take a request, if it is a plain one."""
-        before, behind, client = self._asked
-        if client is not None and data.startswith(before) and data.endswith(behind):
-            if self._serves(client, data[len(before) : len(data) - len(behind)]):
+        asked = self._asked
+        cursor = None if asked.client is None else asked.cursor(data)
+        if cursor is not None and asked.client is not None:
+            if self._serves(asked.client, cursor):
                 return True
         elif data.startswith(self.taker.publishing):
             return self._publishes(data)
@@ -256,7 +270,7 @@ class Lane(Connection):
         client = self.taker.client(head.key) if head.cursor else None
         if client is None:
             return False
-        self._asked = Asked(head.before, head.behind, client)
+        self._asked = Asked(head.before, head.between, head.behind, client)
         return self._serves(client, head.cursor)
 
     def _serves(self, client: Client, cursor: bytes) -> bool:

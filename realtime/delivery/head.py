@@ -31,18 +31,21 @@ _UNUSUAL: Final = frozenset(
 )
 """A request with one of these is left to ASGI: it has an odd body, asks for more than an answer, is of another site."""
 _LENGTH: Final = "content-length"
-_CONDITIONAL: Final = frozenset({"if-none-match", "last-event-id"})
-"""What depends on the position too: a request with one of these is another one each time."""
+_IF_NONE_MATCH: Final = "if-none-match"
+_LAST_EVENT_ID: Final = "last-event-id"
+_TAG: Final = re.compile(rb'\r\nif-none-match: ?(?:W/)?"([0-9-]+)"\r\n', re.IGNORECASE)
 _KEPT_ALIVE: Final = "keep-alive"
 
 
 class Head(NamedTuple):
-    """A head in three parts: what comes before the cursor, the cursor, and what comes behind it.
+    """A head in its parts: what comes before the cursor, the cursor, and what comes behind it.
 
-    Where there is no cursor, everything comes before.
+    Where there is no cursor, everything comes before. Where the cursor comes again as the tag of `If-None-Match`, what
+    lies between the two is `between`, and `behind` begins after the tag.
     """
 
     before: bytes
+    between: bytes
     behind: bytes
     cursor: bytes
     target: bytes
@@ -50,8 +53,8 @@ class Head(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """All but the cursor: equal for all requests of one kind, for it says whether one was cut out."""
-        return self.before + self.behind
+        """All but the cursor: equal for all requests of one kind, for it says what was cut out, and where."""
+        return b"%b\0%b%b" % (self.before, self.between, self.behind) if self.between else self.before + self.behind
 
 
 class Heads:
@@ -73,11 +76,14 @@ class Heads:
         target = data[4 : end - 9]
         at = target.find(_CURSOR)
         if at < 1 or target[at - 1] not in b"?&":
-            return Head(data, b"", b"", target, data[end + 2 : -2])
+            return Head(data, b"", b"", b"", target, data[end + 2 : -2])
         behind = target.find(b"&", at)
         behind = len(target) if behind < 0 else behind
         cut = at + len(_CURSOR)
-        return Head(data[: cut + 4], data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
+        cursor, between, rest = target[cut:behind], b"", data[behind + 4 :]
+        if b'"%b"' % cursor in rest:
+            between, rest = _around_tag(rest, cursor)
+        return Head(data[: cut + 4], between, rest, cursor, target, data[end + 2 : -2])
 
     def posted(self, data: bytes, scheme: str, peer: str) -> tuple[Request, bytes] | None:
         """Take a read for the whole of one request with a body, whose length it says; `None`: it is not plain."""
@@ -105,7 +111,7 @@ class Heads:
             return None
         raw_path, _, query = head.target.partition(b"?")
         key = head.key
-        if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or not _CONDITIONAL.isdisjoint(headers):
+        if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or _depends(head, headers):
             key = b""
         return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
 
@@ -118,6 +124,19 @@ class Heads:
             if known is not None and len(fields) <= _MOST_KEPT:
                 self._known.put(fields, known)
         return known
+
+
+def _around_tag(rest: bytes, cursor: bytes) -> tuple[bytes, bytes]:
+    """Cut the tag of `If-None-Match` out of what is behind a cursor, where it repeats that."""
+    found = _TAG.search(rest)
+    if found is None or found[1] != cursor:
+        return b"", rest
+    return rest[: found.start(1)], rest[found.end(1) :]
+
+
+def _depends(head: Head, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request depends on the position by more than its cursor: it is another one each time."""
+    return _LAST_EVENT_ID in headers or (_IF_NONE_MATCH in headers and not head.between)
 
 
 def _parsed(fields: bytes) -> Mapping[str, str] | None:
