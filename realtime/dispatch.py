@@ -46,6 +46,10 @@ if TYPE_CHECKING:
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CATCH_UP_S = 1.0
+_FILL_UP_S = 3.0
+"""How long a request waits for a gateway that has just begun to listen, and has not read the log yet."""
+_CHANNEL = f"{EVENTS}/"
+_HEALTH = f"{EVENTS}/health"
 _CONSOLE = "/admin/"
 _log = structlog.get_logger("gapless.http")
 
@@ -108,6 +112,11 @@ class Dispatcher:
             scope["extensions"][LEFT]["hear"](exchange.left)
         await exchange.wait(receive)
 
+    async def ready_for(self, scope: Scope) -> None:
+        """Wait for a while until the window is filled, where a request is about the channel."""
+        if not self._follower.filled and scope["path"].startswith(_CHANNEL) and scope["path"] != _HEALTH:
+            await self._follower.fill_up(_FILL_UP_S)
+
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
         transport, feed = self.paths.get(scope["path"]), self._feeds.get(scope["path"])
         allowed = self.methods.get(scope["path"], "GET")
@@ -130,7 +139,7 @@ class Dispatcher:
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a plain request of the fast lane; `False`: something has to be waited for first, or it is not plain."""
-        if "audience" in request.query or self._follower.is_behind:
+        if "audience" in request.query or self._follower.is_behind or not self._follower.filled:
             return False
         if self._credentials.fetches_keys and "authorization" in request.headers:
             return False
@@ -256,6 +265,7 @@ class Front:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
+        await self.dispatcher.ready_for(scope)
         if self.dispatcher.carries(scope):
             await self.dispatcher(scope, receive, send)
         else:

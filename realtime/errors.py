@@ -33,6 +33,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     ├── TargetTooLong                414 target-too-long
     ├── InvalidField                 422 invalid-field            field, index
     ├── PreconditionRequired         428 precondition-required
+    ├── HeadTooLarge                 431 head-too-large           Connection: close
     ├── TooMany                      429                          Retry-After
     │   ├── ConnectionLimit              connection-limit
     │   └── RateLimited                  rate-limited
@@ -51,6 +52,7 @@ holds a token, a ticket, or an event's data. A code, once published, keeps its m
 from __future__ import annotations
 
 import json
+from random import randint
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -63,6 +65,9 @@ PROBLEM_TYPE_PREFIX: Final = "urn:gapless:problem:"
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _CHALLENGE: Final[Mapping[str, str]] = MappingProxyType({"WWW-Authenticate": "Bearer"})
 _RETRY_SOON: Final[Mapping[str, str]] = MappingProxyType({"Retry-After": "1"})
+
+_RETRY_WITHIN: Final = (1, 5)
+"""Seconds: the least and the most that a client is asked to stay away while we can't serve."""
 
 _OWN_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
 
@@ -367,10 +372,16 @@ class RateLimited(TooMany):
 
 
 class Unavailable(GaplessError):
-    """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3; 1 unless given)."""
+    """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3).
+
+    Unless given it is drawn, so that those who are refused at once don't come back at once.
+    """
 
     status = 503
-    default_headers = _RETRY_SOON
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] = _NO_HEADERS, **fields: object) -> None:
+        """Describe one occurrence."""
+        super().__init__(detail, headers=_merged({"Retry-After": str(randint(*_RETRY_WITHIN))}, headers), **fields)
 
 
 class LogUnavailable(Unavailable):
