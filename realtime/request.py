@@ -11,7 +11,8 @@ from realtime.errors import MalformedParameter
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9.-]+|\[[A-Fa-f0-9]*:[A-Fa-f0-9.:]+\])(?::([1-9][0-9]{0,4}))?")
+_NAME: Final = r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}\.?"
+_HOST: Final = re.compile(rf"(?:{_NAME}|\[[A-Fa-f0-9]*:[A-Fa-f0-9.:]+\])(?::([1-9][0-9]{{0,4}}))?")
 _LARGEST_PORT: Final = 65_535
 
 
