@@ -56,8 +56,9 @@ def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
     hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
     window = Window(settings.history.window_events, settings.history.window_bytes)
     follower = Follower(log, window, lambda: waiting(redis_url), hub, settings.delivery.join)
-    watch = Watch(wheel, _bounds(settings.limits))
-    return Engine(redis, follower, hub, watch, Presence(), Standings(), Drain(hub, live), Load(wheel), Supervisor())
+    load = Load(wheel)
+    watch = Watch(wheel, _bounds(settings.limits), load.stretch)
+    return Engine(redis, follower, hub, watch, Presence(), Standings(), Drain(hub, live), load, Supervisor())
 
 
 def waiting(redis_url: str) -> Redis:

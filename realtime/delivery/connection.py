@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from realtime.delivery.watch import Watch
     from realtime.errors import GaplessError
 
+NO_FILE: Final = -1
 _LINGER_MS: Final = 1_000
 """How long a client may go on sending after it was refused: closed at once, it might not see why (RFC 9112 §9.6)."""
 _AGAIN_MS: Final = 1_000
@@ -54,6 +55,11 @@ class Cycle(RequestResponseCycle):
 
     is_half_closed = False
     _leaving: Callable[[], None] | None = None
+
+    async def run_asgi(self, app: Any) -> None:  # noqa: ANN401 - uvicorn's union of applications
+        """Serve the request, unless its client left before its turn came."""
+        if not self.disconnected:
+            await super().run_asgi(app)
 
     async def send(self, message: Any) -> None:  # noqa: ANN401 - uvicorn's union of messages
         """Send as uvicorn does; to HTTP/1.0, which knows no chunks, plain bytes until the connection closes."""
@@ -94,6 +100,8 @@ class Connection(HttpToolsProtocol):
     watch: Watch
     heading: Heading
 
+    _file = NO_FILE
+    """The socket's."""
     _stage = Stage.BETWEEN
     _began_ms = 0
     """When the head or body that is incomplete began, by the wheel's clock; 0: in this read."""
@@ -114,6 +122,8 @@ class Connection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
         """Expect a first request."""
         super().connection_made(transport)
+        if self.scheme == "http":
+            self._file = transport.get_extra_info("socket").fileno()
         self._expect(self.watch.now_ms() + self.watch.bounds.head_ms)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -125,6 +135,8 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Read requests, as far as they have come."""
         if self._refusal is not None:
+            return
+        if self.watch.pressure.factor > 1 and self._has_left():
             return
         self._unparsed += len(data)
         self._parse(data)
@@ -160,6 +172,16 @@ class Connection(HttpToolsProtocol):
         self._wait_on()
 
     # Reading
+
+    def _has_left(self) -> bool:
+        """Drop the connection of a client that has left: what it asked for would be made for nobody.
+
+        One that has only closed its own side looks the same, and is dropped too while others wait.
+        """
+        if self._file == NO_FILE or not self.watch.has_left(self._file):
+            return False
+        self.transport.abort()
+        return True
 
     def _parse(self, data: bytes) -> None:
         while True:

@@ -15,12 +15,11 @@ import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from realtime.delivery.answers import WAIT
-from realtime.delivery.connection import Connection, Stage
+from realtime.delivery.connection import NO_FILE, Connection, Stage
 from realtime.delivery.head import Heads
 from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from realtime.delivery.exchange import Listener
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from realtime.request import Request
     from transports.transport import Answer, Headers
 
-_NO_FILE: Final = -1
 _BLANK: Final = b"\r\n"
 """The line that ends a head."""
 
@@ -205,14 +203,6 @@ class Lane(Connection):
     _asked: Asked = Asked(b"", b"", b"", None)
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
-    _file = _NO_FILE
-    """The socket's, where what is written to it goes out as it is."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Take on a connection."""
-        super().connection_made(transport)
-        if self.scheme == "http":
-            self._file = transport.get_extra_info("socket").fileno()
 
     def send(self, data: bytes) -> None:
         """Send at once what the kernel takes, which is usually everything; the transport keeps the rest, in order.
@@ -220,7 +210,7 @@ class Lane(Connection):
         To queue it with the transport, which then sends it, costs as much again as the kernel takes.
         """
         transport = self.transport
-        if self._file == _NO_FILE or transport.get_write_buffer_size() or transport.is_closing():
+        if self._file == NO_FILE or transport.get_write_buffer_size() or transport.is_closing():
             transport.write(data)
             return
         try:
@@ -239,6 +229,8 @@ class Lane(Connection):
         within = self._stage is not Stage.BETWEEN or self._refusal is not None
         if within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
             super().data_received(data)  # who doesn't read its answers, or pipelines, waits its turn
+            return
+        if self.watch.pressure.factor > 1 and self._has_left():
             return
         if self._due_ms:
             self._takes_first(data)

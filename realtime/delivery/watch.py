@@ -1,11 +1,26 @@
-"""What a worker waits for: requests that are not complete, counted, each with a deadline on the worker's wheel."""
+"""What a worker waits for: requests that are not complete, counted, each with a deadline on the worker's wheel.
+
+And whom it does not serve: while it has more to do than time, clients that left before their request was looked at.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import select
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 if TYPE_CHECKING:
     from realtime.delivery.wheel import Wheel
+
+
+_LEFT: Final = getattr(select, "POLLRDHUP", 0)
+"""That the other side was closed, whatever has come and was not read yet: Linux tells."""
+
+
+class Pressure(Protocol):
+    """How busy a worker is."""
+
+    factor: float
+    """Above 1: it has had more to do than time, for seconds."""
 
 
 class Bounds(NamedTuple):
@@ -25,14 +40,24 @@ class Bounds(NamedTuple):
 class Watch:
     """The connections of one worker that owe it the rest of a request, or their first."""
 
-    __slots__ = ("bounds", "size", "wheel")
+    __slots__ = ("_poll", "bounds", "pressure", "size", "wheel")
 
-    def __init__(self, wheel: Wheel, bounds: Bounds) -> None:
+    def __init__(self, wheel: Wheel, bounds: Bounds, pressure: Pressure) -> None:
         """Begin with none; deadlines are kept by a wheel."""
         self.wheel = wheel
         self.bounds = bounds
+        self.pressure = pressure
         self.size = 0
+        self._poll = select.poll()
 
     def now_ms(self) -> int:
         """Return the wheel's clock."""
         return self.wheel.now_ms()
+
+    def has_left(self, descriptor: int) -> bool:
+        """Tell whether the other side of a socket was closed: three calls of the system, for when there is pressure."""
+        self._poll.register(descriptor, _LEFT)
+        try:
+            return bool(self._poll.poll(0))
+        finally:
+            self._poll.unregister(descriptor)

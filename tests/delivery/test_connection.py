@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -263,3 +264,21 @@ async def test_what_is_no_http_is_said_in_a_problem_behind_the_answers_before_it
                 assert (told.status, told.fields["connection"]) == (400, "close")
                 assert json.loads(told.body)["code"] == "malformed-request"
                 assert await reader.read() == b""
+
+
+async def test_under_pressure_nobody_is_served_who_has_left(lanes: Lanes) -> None:
+    stretch = lanes.served.worker.engine.load.stretch
+    bearer = lanes.served.bearer("42", roles=("publisher",))["Authorization"]
+    head = f"POST {EVENTS} HTTP/1.1\r\nHost: x\r\nAuthorization: {bearer}\r\nContent-Length: {len(BODY)}\r\n\r\n"
+    for port in lanes[1:]:
+        for factor, answer in ((1.0, 1), (2.0, 0)):
+            stretch.factor = factor
+            async with connected(port) as (reader, writer):
+                writer.write(head.encode() + BODY)
+                writer.write_eof()  # with the request: it is there when that is read
+                with suppress(ConnectionError):
+                    assert (await reader.read()).count(b"HTTP/1.1 201") == answer
+        async with connected(port) as (reader, writer):  # who stays is served
+            writer.write(head.encode() + BODY)
+            assert (await answered(reader)).status == 201
+    stretch.factor = 1.0
