@@ -8,17 +8,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, cast
 
 import structlog
-from werkzeug.exceptions import BadHost
 
 from realtime import security
 from realtime.attach import write
 from realtime.cors import Cors, is_preflight
 from realtime.delivery.asgi import ASGIExchange, lingering
-from realtime.delivery.head import Heads
+from realtime.delivery.connection import LEFT
 from realtime.errors import GaplessError, InternalError, MalformedBody, MalformedParameter, MethodNotAllowed
 from realtime.offers import EVENTS
 from realtime.publish import MOST_BYTES, body_too_large
-from realtime.request import from_asgi, parse_query
+from realtime.request import check_host, from_asgi, parse_query
 from realtime.tracing import TRACEPARENT, Trace
 from transports.transport import problem
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from realtime.delivery.asgi import Receive, Send
     from realtime.delivery.direct import DirectExchange
     from realtime.delivery.exchange import Exchange
+    from realtime.delivery.head import Heads
     from realtime.known import KnownClients
     from realtime.metrics import Metrics
     from realtime.peer import Proxies
@@ -47,6 +47,10 @@ if TYPE_CHECKING:
     Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _CATCH_UP_S = 1.0
+_FILL_UP_S = 3.0
+"""How long a request waits for a gateway that has just begun to listen, and has not read the log yet."""
+_CHANNEL = f"{EVENTS}/"
+_HEALTH = f"{EVENTS}/health"
 _CONSOLE = "/admin/"
 _log = structlog.get_logger("gapless.http")
 
@@ -105,7 +109,14 @@ class Dispatcher:
             if exchange.begun:
                 raise
             write(exchange, problem(InternalError("the service failed to answer: try again")))
+        if LEFT in scope.get("extensions", ()):
+            scope["extensions"][LEFT]["hear"](exchange.left)
         await exchange.wait(receive)
+
+    async def ready_for(self, scope: Scope) -> None:
+        """Wait for a while until the window is filled, where a request is about the channel."""
+        if not self._follower.filled and scope["path"].startswith(_CHANNEL) and scope["path"] != _HEALTH:
+            await self._follower.fill_up(_FILL_UP_S)
 
     async def _serve(self, scope: Scope, receive: Receive, exchange: ASGIExchange) -> None:
         transport, feed = self.paths.get(scope["path"]), self._feeds.get(scope["path"])
@@ -129,7 +140,7 @@ class Dispatcher:
 
     def take(self, request: Request, exchange: DirectExchange) -> bool:
         """Serve a plain request of the fast lane; `False`: something has to be waited for first, or it is not plain."""
-        if "audience" in request.query or self._follower.is_behind:
+        if "audience" in request.query or self._follower.is_behind or not self._follower.filled:
             return False
         if self._credentials.fetches_keys and "authorization" in request.headers:
             return False
@@ -176,13 +187,13 @@ class Taker:
 
     publishing = f"POST {EVENTS} ".encode()
 
-    def __init__(self, dispatcher: Dispatcher, proxies: Proxies, *, traces: bool = False) -> None:
+    def __init__(self, dispatcher: Dispatcher, proxies: Proxies, heads: Heads, *, traces: bool = False) -> None:
         """Serve them by the dispatcher; where somebody keeps traces, publishing is ASGI's."""
         self._traces = traces
         self.paths = dispatcher.paths
         self.client = dispatcher.known.client
         self.fail = fail
-        self.heads = Heads()
+        self.heads = heads
         self._dispatcher = dispatcher
         self._proxies = proxies
 
@@ -239,6 +250,11 @@ class Front:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        try:
+            check_host(scope)
+        except MalformedParameter as error:
+            await self._refuse(scope, send, error)
+            return
         self._proxies.apply(scope)
         origin = None if _is_console(scope) else self._cors.allowed(scope)
         if origin is not None and is_preflight(scope):
@@ -251,10 +267,16 @@ class Front:
             send = self._cors.wrap(send, origin)
         if _has_body(scope):
             receive, send = lingering(receive, send)
+        await self.dispatcher.ready_for(scope)
         if self.dispatcher.carries(scope):
             await self.dispatcher(scope, receive, send)
         else:
             await self._traced(scope, receive, send, names_it=not is_public)
+
+    async def _refuse(self, scope: Scope, send: Send, error: GaplessError) -> None:
+        """Answer a request that is for no host of ours to know."""
+        exchange = ASGIExchange(send, partial(self._metrics.answered, scope["method"], ""))
+        write(exchange, problem(error))
 
     async def _traced(self, scope: Scope, receive: Receive, send: Send, *, names_it: bool) -> None:
         trace = Trace(scope, self._tracer)
@@ -264,16 +286,10 @@ class Front:
                 scope["route"] = scope["path"]
                 await self.dispatcher(scope, receive, send)
             else:
-                await self._framed(scope, receive, send)
+                await self._application(scope, receive, send)
                 self._metrics.answered(scope["method"], trace.route, trace.status)
         finally:
             trace.end()
-
-    async def _framed(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await self._application(scope, receive, send)
-        except BadHost:  # raised before the framework could ask our handlers
-            write(ASGIExchange(send), problem(MalformedParameter("the Host field names no host")))
 
 
 def _is_console(scope: Scope) -> bool:

@@ -9,6 +9,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     │   └── EmbeddedError                embedded-failed
     ├── InternalError                500 internal-error
     ├── Malformed                    400
+    │   ├── MalformedRequest             malformed-request
     │   ├── MalformedParameter           malformed-parameter
     │   └── MalformedBody                malformed-body
     ├── Unauthenticated              401                          WWW-Authenticate
@@ -20,6 +21,7 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     ├── NotFound                     404 not-found
     ├── MethodNotAllowed             405 method-not-allowed       Allow (given by the raiser)
     ├── NoCommonTransport            406 no-common-transport      transports
+    ├── RequestTimeout               408 request-timeout          Connection: close
     ├── Conflict                     409
     │   ├── TransportNotOffered          transport-not-offered    decision
     │   └── IdempotencyConflict          idempotency-conflict     index
@@ -28,8 +30,10 @@ An error is a *problem* in the sense of RFC 9457: it is raised anywhere, and tur
     ├── TooLarge                     413
     │   ├── BodyTooLarge                 body-too-large
     │   └── EventTooLarge                event-too-large          index
+    ├── TargetTooLong                414 target-too-long
     ├── InvalidField                 422 invalid-field            field, index
     ├── PreconditionRequired         428 precondition-required
+    ├── HeadTooLarge                 431 head-too-large           Connection: close
     ├── TooMany                      429                          Retry-After
     │   ├── ConnectionLimit              connection-limit
     │   └── RateLimited                  rate-limited
@@ -48,6 +52,7 @@ holds a token, a ticket, or an event's data. A code, once published, keeps its m
 from __future__ import annotations
 
 import json
+from random import randint
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
@@ -60,6 +65,9 @@ PROBLEM_TYPE_PREFIX: Final = "urn:gapless:problem:"
 _NO_HEADERS: Final[Mapping[str, str]] = MappingProxyType({})
 _CHALLENGE: Final[Mapping[str, str]] = MappingProxyType({"WWW-Authenticate": "Bearer"})
 _RETRY_SOON: Final[Mapping[str, str]] = MappingProxyType({"Retry-After": "1"})
+
+_RETRY_WITHIN: Final = (1, 5)
+"""Seconds: the least and the most that a client is asked to stay away while we can't serve."""
 
 _OWN_MEMBERS: Final = frozenset({"type", "title", "status", "detail", "code"})
 
@@ -149,6 +157,13 @@ class Malformed(GaplessError):
     status = 400
 
 
+class MalformedRequest(Malformed):
+    """It is not HTTP/1.1 (RFC 9112 §2.2)."""
+
+    code = "malformed-request"
+    title = "The request can't be read."
+
+
 class MalformedParameter(Malformed):
     """A known query parameter or header doesn't follow its grammar."""
 
@@ -228,6 +243,14 @@ class NoCommonTransport(GaplessError):
     title = "The client and the service have no transport in common."
 
 
+class RequestTimeout(GaplessError):
+    """A head or a body did not come whole within its time (RFC 9110 §15.5.9)."""
+
+    status = 408
+    code = "request-timeout"
+    title = "The request did not come in time."
+
+
 class Conflict(GaplessError):
     """The request is sound, but not as things stand."""
 
@@ -295,6 +318,14 @@ class EventTooLarge(TooLarge):
     title = "An event is too large."
 
 
+class TargetTooLong(GaplessError):
+    """The request's target has more bytes than a head may have (RFC 9110 §15.5.15)."""
+
+    status = 414
+    code = "target-too-long"
+    title = "The address is too long."
+
+
 class InvalidField(GaplessError):
     """A field has a wrong value: `field` names it, `index` its event in a batch."""
 
@@ -318,6 +349,14 @@ class TooMany(GaplessError):
     default_headers = _RETRY_SOON
 
 
+class HeadTooLarge(GaplessError):
+    """The head has more bytes or more fields than are taken (RFC 6585 §5)."""
+
+    status = 431
+    code = "head-too-large"
+    title = "The head of the request is too large."
+
+
 class ConnectionLimit(TooMany):
     """As many streams are open as this user or address may have."""
 
@@ -333,10 +372,16 @@ class RateLimited(TooMany):
 
 
 class Unavailable(GaplessError):
-    """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3; 1 unless given)."""
+    """Not now; come back after `Retry-After` (whole seconds, RFC 9110 §10.2.3).
+
+    Unless given it is drawn, so that those who are refused at once don't come back at once.
+    """
 
     status = 503
-    default_headers = _RETRY_SOON
+
+    def __init__(self, detail: str, *, headers: Mapping[str, str] = _NO_HEADERS, **fields: object) -> None:
+        """Describe one occurrence."""
+        super().__init__(detail, headers=_merged({"Retry-After": str(randint(*_RETRY_WITHIN))}, headers), **fields)
 
 
 class LogUnavailable(Unavailable):

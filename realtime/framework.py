@@ -19,6 +19,7 @@ from werkzeug.security import safe_join
 
 from realtime.compression import packed, takes_gzip
 from realtime.errors import InvalidField, MalformedBody
+from realtime.nesting import DEEPEST, is_closed, is_too_deep
 from realtime.request import from_asgi
 from transports.transport import Answer
 
@@ -72,7 +73,9 @@ async def body(model: type[Model]) -> Model:
         MalformedBody: the body is not JSON.
         InvalidField: a field has a wrong value.
     """
-    raw = await quart_request.get_data(as_text=False)
+    raw = cast("bytes", await quart_request.get_data(as_text=False))
+    if is_too_deep(raw) and is_closed(raw):
+        raise InvalidField(f"the body is nested deeper than {DEEPEST} levels", field="body")
     try:
         value = orjson.loads(raw) if raw.strip() else {}
     except orjson.JSONDecodeError as error:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from weakref import WeakValueDictionary
 
 from realtime.channel.reader import Reader, Start
-from realtime.delivery.answers import WAIT
+from realtime.delivery.answers import NOT_MODIFIED, OK, WAIT
 from realtime.delivery.attachment import Attachment
 from realtime.delivery.crowd import Crowd, Kind
 from realtime.delivery.group import share
@@ -85,11 +85,13 @@ class Crowds:
         """Return the crowd that a client is one of."""
         transport, (common, _) = standing.transport, share(standing.seen)
         pace = self._planner.pace(standing.served.parameters)
-        kind = Kind(transport, common, standing.limit, standing.gzip, 0 if standing.hold_ms else pace.interval_ms)
+        interval_ms = 0 if standing.hold_ms else pace.interval_ms
+        kind = Kind(transport, common, standing.limit, standing.gzip, standing.is_conditional, interval_ms)
         crowd = self._crowds.get(kind)
         if crowd is None:
-            polled = self._metrics.polled(transport.name, f"{EVENTS}/{transport.path}")
-            crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, pace, polled)
+            route = f"{EVENTS}/{transport.path}"
+            polled, unchanged = (self._metrics.polled(transport.name, route, status) for status in (OK, NOT_MODIFIED))
+            crowd = self._crowds[kind] = Crowd(kind, self._follower, self._hub, pace, polled, unchanged)
         return crowd
 
 
@@ -101,6 +103,7 @@ class KnownClient:
         "_counted",
         "_crowd",
         "_ends_ns",
+        "_fresh_ms",
         "_limits",
         "_name",
         "_next_poll_ms",
@@ -130,6 +133,8 @@ class KnownClient:
         identity, ticket = standing.credential.identity, standing.credential.ticket
         ends_ms = (identity.expires_ms or FOR_GOOD) if standing.hold_ms else standing.expires_ms
         self._ends_ns, self._until_ns = ends_ms * _NS, standing.until_ms * _NS
+        self._fresh_ms = parts.planner.fresh_ms if standing.is_conditional else FOR_GOOD
+        """How old a cursor may be that is told to be kept, in ms."""
         self._plain_until_ms = FOR_GOOD
         if ticket is not None and standing.renews:
             self._plain_until_ms = renewed_from(ticket, standing.served.parameters.get("hold_ms", 0))
@@ -153,6 +158,8 @@ class KnownClient:
     def _is_back(self, after: Cursor, next_poll_ms: int) -> bool:
         """Note that it came as before, if it need not be told that something ends, and may wait if it is to."""
         now_ns, wait_ms = time.time_ns(), self._wait_ms or 2 * next_poll_ms + CATCH_UP_MS
+        if now_ns > (after.ms + self._fresh_ms) * _NS:
+            return False
         if self._age != self._standings.age or now_ns >= self._until_ns or now_ns + wait_ms * _NS > self._ends_ns:
             return False
         if self._wait_ms and self._limits.is_full:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from realtime.control import Control, Data
     from realtime.delivery.attachment import Attachment
     from realtime.delivery.hub import Hub
+    from realtime.delivery.watch import Watch
     from realtime.leases import Lease, Leases
     from realtime.metrics import Metrics
     from realtime.request import Request
@@ -36,12 +37,15 @@ _log = structlog.get_logger("gapless.limits")
 class Limits:
     """Admits attachments."""
 
-    def __init__(self, settings: Settings, leases: Leases, control_log: Control, hub: Hub, metrics: Metrics) -> None:
+    def __init__(  # noqa: PLR0913, PLR0917 - what is counted, and who is told
+        self, settings: Settings, leases: Leases, control_log: Control, hub: Hub, watch: Watch, metrics: Metrics
+    ) -> None:
         """Admit by the settings; who is replaced on another gateway is told over the control log."""
         self._settings = settings.limits
         self._leases = leases
         self._control = control_log
         self._hub = hub
+        self._watch = watch
         self._metrics = metrics
         self._open: dict[str, Attachment] = {}
         self._most = -(-settings.limits.max_clients // settings.server.workers)
@@ -49,8 +53,8 @@ class Limits:
 
     @property
     def is_full(self) -> bool:
-        """Whether this worker has as many clients that wait or stay as it may."""
-        return bool(self._most) and self._hub.size >= self._most
+        """Whether this worker has as many clients that wait or stay, or owe it the rest of a request, as it may."""
+        return bool(self._most) and self._hub.size + self._watch.size >= self._most
 
     def check_capacity(self) -> None:
         """Check that this worker takes one more client that waits or stays.

@@ -37,7 +37,6 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 _SHORT: Final = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1)
 _ON_THE_WAY: Final = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
-_OK: Final = 200
 _TRIES: Final = 10
 _AGAIN_S: Final = 0.005
 
@@ -135,7 +134,7 @@ class Metrics:
         self._clients()
         self._state()
         self._carried: dict[str, Carried] = {}
-        self._polled: dict[str, Polled] = {}
+        self._polled: dict[tuple[str, int], Polled] = {}
         self._tallies: dict[tuple[object, ...], Tally] = {}
 
     def _delivery(self) -> None:
@@ -245,13 +244,13 @@ class Metrics:
         """Count an answer; `route` is a template of ours, `None` when there is nothing at the address."""
         self._of(self.http, method if method in _METHODS else OTHER, route or OTHER, status).add()
 
-    def polled(self, transport: str, route: str) -> Polled:
-        """Return what counts the polls that are answered at once."""
-        polled = self._polled.get(transport)
+    def polled(self, transport: str, route: str, status: int) -> Polled:
+        """Return what counts the polls that are answered at once, with one status."""
+        polled = self._polled.get((transport, status))
         if polled is None:
-            answers = (self._of(self.attaches, transport, ACCEPTED), self._of(self.http, "GET", route, _OK))
+            answers = (self._of(self.attaches, transport, ACCEPTED), self._of(self.http, "GET", route, status))
             resumed = self._of(self.resumes, "window")
-            polled = self._polled[transport] = Polled(answers, resumed, self.carried(transport))
+            polled = self._polled[transport, status] = Polled(answers, resumed, self.carried(transport))
         return polled
 
     def _of(self, counter: Counter, *labels: str | int) -> Tally:

@@ -4,12 +4,15 @@ Exact rules. Only a peer in `server.trusted_proxies` is believed. Of the one hea
 write (`server.forwarded`), addresses are read from the right, past those that are trusted themselves: the first that is
 not is the client. What is left of it could be anybody's invention. An address that can't be read ends the reading
 there: the proxy that wrote it is then taken for the client. A client that speaks over a Unix socket has no address.
+
+A socket that listens on ``::`` has IPv4 peers in their IPv4-mapped form: everywhere, that is the IPv4 address (RFC 4291
+§2.5.5.2).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = frozenset({"http", "https"})
 _X_PROTO = "x-forwarded-proto"
+_MAPPED = IPv6Network("::ffff:0:0/96")
 
 
 class Proxies:
@@ -26,12 +30,13 @@ class Proxies:
 
     def __init__(self, settings: ServerSettings) -> None:
         """Take them from the configuration."""
-        self._networks = [ip_network(one) for one in settings.trusted_proxies]
+        self._networks = [_network(one) for one in settings.trusted_proxies]
         self._field: str = settings.forwarded
         self._is_trusted = lru_cache(maxsize=4096)(self._lies_within)
 
     def heard(self, peer: str, scheme: str, headers: Mapping[str, str]) -> tuple[str, str]:
         """Return the client's address and scheme, as a trusted peer tells them in header fields (names lower case)."""
+        peer = unmapped(peer)
         if not (self._networks and peer and self._is_trusted(peer)):
             return peer, scheme
         told = headers.get(self._field)
@@ -41,7 +46,12 @@ class Proxies:
     def apply(self, scope: MutableMapping[str, Any]) -> None:
         """Put the client's address and scheme into an ASGI scope, where a trusted proxy tells them."""
         client = scope.get("client")
-        if client is None or not self._networks or not self._is_trusted(client[0]):
+        if client is None:
+            return
+        peer = unmapped(client[0])
+        if peer != client[0]:
+            scope["client"] = client = (peer, client[1])
+        if not self._networks or not self._is_trusted(peer):
             return
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
@@ -108,6 +118,23 @@ def _address(text: str) -> str | None:
     elif text.count(":") == 1:
         text = text.partition(":")[0]
     try:
-        return str(ip_address(text))
+        return unmapped(str(ip_address(text)))
     except ValueError:
         return None
+
+
+def _network(text: str) -> IPv4Network | IPv6Network:
+    """Read an address or a network; of IPv4-mapped addresses, that of the IPv4 addresses."""
+    network = ip_network(text)
+    if isinstance(network, IPv6Network) and network.subnet_of(_MAPPED):
+        low = int(network.network_address) & 0xFFFF_FFFF
+        return IPv4Network((low, network.prefixlen - _MAPPED.prefixlen))
+    return network
+
+
+def unmapped(text: str) -> str:
+    """Return an address, an IPv4-mapped one as the IPv4 address that it is."""
+    if not text.startswith("::"):
+        return text
+    mapped = IPv6Address(text.partition("%")[0]).ipv4_mapped
+    return text if mapped is None else str(mapped)

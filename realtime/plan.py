@@ -77,6 +77,7 @@ class Planner:
             hold_ms=_hold(transport, request, served),
             is_public=not transport.stays_open and is_public(request),
             gzip=takes_gzip(request.header("accept-encoding")),
+            is_conditional=bool(request.key) and "if-none-match" in request.headers,
             until_ms=_until(credential, served),
             expires_ms=_expires(credential),
         )
@@ -152,6 +153,11 @@ class Planner:
         given = self._follower.tail if from_now else begin.cursor
         return Terms(retry_ms=_jittered(self._live.settings.sse.retry * _MUCH_LATER, 0.5), given=given)
 
+    @property
+    def fresh_ms(self) -> int:
+        """How old a cursor may be that a client keeps, being told that there is nothing new (PROTOCOL §4)."""
+        return self._live.settings.history.retention // 2
+
     def _terms(self, standing: Standing, request: Request, begin: Start) -> Terms:
         settings = self._live.settings
         public = standing.is_public
@@ -170,7 +176,7 @@ class Planner:
         tags = request.headers.get("if-none-match")
         if not tags or f'"{cursor}"' not in [tag.strip().removeprefix("W/") for tag in tags.split(",")]:
             return False
-        return _now_ms() - cursor.ms < self._live.settings.history.retention / 2
+        return _now_ms() - cursor.ms < self.fresh_ms
 
     def _renew(self, credential: Credential, wait_ms: int, served: Served) -> str | None:
         """Make a new ticket when that is due.

@@ -15,6 +15,7 @@ import structlog
 
 from realtime.channel.event import TYPE, TYPE_LENGTH, Draft, check_scope, check_type, compact, stored_envelope
 from realtime.errors import BodyTooLarge, EventTooLarge, InvalidField, MalformedBody, ScopeNotHeld
+from realtime.nesting import DEEPEST, is_closed, is_too_deep
 from transports.transport import Answer
 
 if TYPE_CHECKING:
@@ -54,11 +55,23 @@ class Publication(msgspec.Struct):
     idempotency_key: _Key | None = None
 
 
-class _Body(msgspec.Struct):
+class _One(msgspec.Struct, kw_only=True):
+    """What a batch must not have beside its events: it would be one event too."""
+
+    event: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    scope: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_any(self) -> bool:
+        return not self.event is self.scope is self.data is msgspec.UNSET
+
+
+class _Body(_One, kw_only=True):
     events: list[Publication] | msgspec.UnsetType = msgspec.UNSET
 
 
-class _Batch(msgspec.Struct):
+class _Batch(_One, kw_only=True):
     events: list[msgspec.Raw]
 
 
@@ -112,10 +125,13 @@ class Publisher:
         if not identity.may_publish(publication.scope):
             message = f"event {index}: the token does not allow publishing to its scope"
             raise ScopeNotHeld(message, index=index)
+        data = bytes(publication.data)
+        if is_too_deep(data):
+            raise _too_deep("data", index=index)
         stored = stored_envelope(
             publication.event,
             publication.scope,
-            compact(bytes(publication.data)),
+            compact(data),
             publication.version,
             key=publication.key,
         )
@@ -134,14 +150,33 @@ def _publications(body: bytes) -> Iterable[Publication]:
     """Read the events of a body: all at once, or one by one where something is wrong, and has to be said of one."""
     try:
         body.decode()
-        events = _BODY.decode(body).events
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        read = _BODY.decode(body)
+    except RecursionError as error:
+        raise _unreadable(body) from error
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return (_decode(index, raw) for index, raw in enumerate(_split(body)))
+    events = read.events
     if events is msgspec.UNSET:
         return (_decode(0, body),)
+    _check_batch(read)
     if len(events) > _MOST_EVENTS:
         raise _too_many(len(events))
     return events
+
+
+def _check_batch(batch: _One) -> None:
+    if batch.is_any:
+        raise InvalidField("the body is one event or a batch of them: it has the fields of both", field="events")
+
+
+def _too_deep(field: str, index: int | None = None) -> InvalidField:
+    message = f"{field}: arrays and objects are nested deeper than {DEEPEST} levels"
+    return InvalidField(message, field=field, index=index)
+
+
+def _unreadable(body: bytes) -> InvalidField | MalformedBody:
+    """Make the error for a body that is too deep to be read, in whichever event that is."""
+    return _too_deep("events") if is_closed(body) else MalformedBody("the body is not JSON in UTF-8")
 
 
 def _too_many(count: int) -> InvalidField:
@@ -157,8 +192,9 @@ def _split(body: bytes) -> Sequence[msgspec.Raw]:
     except msgspec.ValidationError as error:
         _check_json(body)
         raise InvalidField(f"the body: {error}", field="events") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise MalformedBody("the body is not JSON in UTF-8") from error
+    _check_batch(batch)
     if len(batch.events) > _MOST_EVENTS:
         raise _too_many(len(batch.events))
     return batch.events
@@ -168,7 +204,9 @@ def _check_json(body: bytes) -> None:
     """Read a body to its end: what has the wrong kind at its beginning may be no JSON further on."""
     try:
         msgspec.json.decode(body, type=msgspec.Raw)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except RecursionError as error:
+        raise _unreadable(body) from error
+    except msgspec.DecodeError as error:
         raise MalformedBody("the body is not JSON in UTF-8") from error
 
 
@@ -177,7 +215,7 @@ def _decode(index: int, raw: msgspec.Raw | bytes) -> Publication:
         return _PUBLICATION.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidField(f"event {index}: {error}", field=_field(str(error)), index=index) from error
-    except (msgspec.DecodeError, RecursionError) as error:
+    except msgspec.DecodeError as error:
         raise MalformedBody(f"event {index} is not JSON that can be read") from error
 
 

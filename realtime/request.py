@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
+
+from realtime.errors import MalformedParameter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+_NAME: Final = r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}\.?"
+_HOST: Final = re.compile(rf"(?:{_NAME}|\[[A-Fa-f0-9]*:[A-Fa-f0-9.:]+\])(?::([1-9][0-9]{{0,4}}))?")
+_LARGEST_PORT: Final = 65_535
 
 
 class Request(NamedTuple):
@@ -37,6 +44,25 @@ def from_asgi(scope: Mapping[str, Any]) -> Request:
         headers[name] = value
     query, client = parse_query(scope["query_string"]), scope.get("client")
     return Request(scope["method"], scope["path"], query, headers, scope["scheme"], client[0] if client else "")
+
+
+def is_host(text: str) -> bool:
+    """Tell whether a text is a name or an address, with or without a port (RFC 9112 §3.2, the names of DNS)."""
+    found = _HOST.fullmatch(text)
+    return found is not None and int(found[1] or 0) <= _LARGEST_PORT
+
+
+def check_host(scope: Mapping[str, Any]) -> None:
+    """Check that an ASGI request names the host that it is for once, as RFC 9112 §3.2 demands; HTTP/1.0 need not.
+
+    Raises:
+        MalformedParameter: it does not.
+    """
+    hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
+    if not hosts and scope["http_version"] == "1.0":
+        return
+    if len(hosts) != 1 or not is_host(hosts[0]):
+        raise MalformedParameter("one Host field is expected, with a name or an address in it")
 
 
 def parse_query(raw: bytes) -> dict[str, str]:

@@ -40,6 +40,8 @@ class Standing(NamedTuple):
     """How long its answer may wait, where it does not stay open."""
     is_public: bool
     gzip: bool
+    is_conditional: bool
+    """Whether it says that it has the answer to its very cursor, in each request of this kind."""
     until_ms: int
     """Until when all of this holds if nobody changes anything; unix milliseconds, 0: for this request only."""
     expires_ms: int
@@ -81,7 +83,7 @@ class Standings:
     def keep(self, key: bytes, standing: Standing, plan: Plan) -> None:
         """Remember one, if the next request of its kind is served alike, but for what this one alone was told."""
         if key and standing.until_ms and not (standing.served.stays_open or standing.is_public):
-            plain = plan._replace(terms=plan.terms._replace(given=None), expires_in_ms=0, notices=())
+            plain = plan._replace(terms=plan.terms._replace(given=None, unchanged=False), expires_in_ms=0, notices=())
             self._known.put(key, Known(standing, plain))
 
     def sweep(self) -> int:

@@ -21,7 +21,7 @@ class Polling(Envelopes):
         """Answer with what came; with 304 when nothing did and the client's copy says the same."""
         if terms.unchanged and terms.given is not None and delivery.is_empty:
             seconds = -(-terms.next_poll_ms // 1000)
-            headers = (*self.headers(terms), (b"etag", b'"%d-%d"' % terms.given), (b"retry-after", b"%d" % seconds))
+            headers = (*self.headers(terms), (b"etag", b'W/"%d-%d"' % terms.given), (b"retry-after", b"%d" % seconds))
             return Answer(304, headers)
-        headers = (*self.headers(terms), (b"etag", b'"%d-%d"' % delivery.position))
+        headers = (*self.headers(terms), (b"etag", b'W/"%d-%d"' % delivery.position))
         return Answer(200, headers, body(delivery, terms.next_poll_ms))

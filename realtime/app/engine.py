@@ -12,6 +12,7 @@ from realtime.channel.window import Window
 from realtime.connect import connect
 from realtime.delivery.hub import Hub
 from realtime.delivery.meter import Meter
+from realtime.delivery.watch import Bounds, Watch
 from realtime.delivery.wheel import Wheel
 from realtime.drain import Drain
 from realtime.load import Load
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from realtime.channel.durability import Durability
-    from realtime.config import HistorySettings, Live, Settings
+    from realtime.config import HistorySettings, LimitsSettings, Live, Settings
     from realtime.metrics import Metrics
 
 _CONNECTIONS: Final = 64
@@ -37,6 +38,7 @@ class Engine:
     redis: Redis
     follower: Follower
     hub: Hub
+    watch: Watch
     presence: Presence
     standings: Standings
     drain: Drain
@@ -54,7 +56,9 @@ def engine(redis_url: str, live: Live, metrics: Metrics) -> Engine:
     hub = Hub(wheel, Meter(metrics), settings.delivery.stalled)
     window = Window(settings.history.window_events, settings.history.window_bytes)
     follower = Follower(log, window, lambda: waiting(redis_url), hub, settings.delivery.join)
-    return Engine(redis, follower, hub, Presence(), Standings(), Drain(hub, live), Load(wheel), Supervisor())
+    load = Load(wheel)
+    watch = Watch(wheel, _bounds(settings.limits), load.stretch)
+    return Engine(redis, follower, hub, watch, Presence(), Standings(), Drain(hub, live), load, Supervisor())
 
 
 def waiting(redis_url: str) -> Redis:
@@ -74,3 +78,7 @@ def promised(settings: Settings) -> Durability:
 
 def _limits(history: HistorySettings) -> Limits:
     return Limits(history.retention, history.scope_cap, history.topics_cap, history.max_bytes, history.idempotency)
+
+
+def _bounds(limits: LimitsSettings) -> Bounds:
+    return Bounds(limits.head_bytes, limits.head_fields, limits.head_timeout, limits.body_timeout, limits.body_rate)

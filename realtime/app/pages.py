@@ -60,7 +60,7 @@ class Pages:
         engine, plane, settings = self.engine, self.plane, self.live.settings
         follower, metrics = engine.follower, self.metrics
         planner = Planner(self.live, Serving(plane.offers, plane.moves), self.credentials, follower, engine.load)
-        limits = Limits(settings, plane.leases, plane.control, engine.hub, metrics)
+        limits = Limits(settings, plane.leases, plane.control, engine.hub, engine.watch, metrics)
         channel = Channel(follower, Replays(follower), engine.hub, engine.presence, plane.migration)
         transports = plane.offers.transports
         attacher = Attacher(engine.standings, self.credentials, planner, limits, channel)

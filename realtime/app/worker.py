@@ -21,6 +21,7 @@ from realtime.caches import Caches
 from realtime.config import Live, resolve_secret
 from realtime.connect import check
 from realtime.cors import Cors
+from realtime.delivery.head import Heads
 from realtime.dispatch import Front, Taker
 from realtime.fleet import Member
 from realtime.gauges import Gauges
@@ -88,7 +89,9 @@ class Worker:
         self.quart.after_serving(self.stop)
         cors, proxies = Cors(settings.cors.origins), Proxies(settings.server)
         self.asgi = Front(dispatcher, self.quart, cors, proxies, self.metrics, self._tracer)
-        self.taker = Taker(dispatcher, proxies, traces=self._tracer is not None)
+        bounds = self.engine.watch.bounds
+        heads = Heads(bounds.head_bytes, bounds.head_fields)
+        self.taker = Taker(dispatcher, proxies, heads, traces=self._tracer is not None)
         self.live.on_change(offers.recatalogue)
         self.live.on_change(credentials.take)
         self.live.on_change(lambda changed: cors.allow(changed.cors.origins))

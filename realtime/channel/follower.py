@@ -64,6 +64,7 @@ class Follower:
         """The server's ``maxmemory-policy``, as a touch found it last (rule 10)."""
         self.is_deaf = False
         """Whether the log went on, and the last read brought nothing of it."""
+        self._filling = asyncio.Event()
         self._sink = sink
         self._connect = connect
         self._join_s = join_ms / 1000
@@ -120,6 +121,12 @@ class Follower:
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 await self.reach(self.log.acknowledged)
+
+    async def fill_up(self, timeout_s: float) -> None:
+        """Wait for the window to be filled for the first time; what came of it is for the caller to look at."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                await self._filling.wait()
 
     async def run(self) -> None:
         """Follow until cancelled."""
@@ -236,6 +243,7 @@ class Follower:
         self._extend(entries)
         self.log.witness(self.window.position)
         self.filled = True
+        self._filling.set()
 
     async def _recent(self, floor: Cursor) -> tuple[list[Entry], Cursor]:
         """Read back as far as the window reaches, the entries hang together, and history goes."""

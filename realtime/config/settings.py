@@ -154,6 +154,11 @@ class LimitsSettings(Section):
     on_limit: Literal["degrade", "reject", "replace"] = "degrade"
     streams_per_address: Annotated[Count, counted(0)] = 0
     max_clients: Annotated[Count, counted(0)] = 0
+    head_bytes: Annotated[Bytes, sized("4KiB", "1MiB")] = 64 * KIB
+    head_fields: Annotated[Count, counted(20, 1000)] = 100
+    head_timeout: Annotated[Milliseconds, lasting("50ms", "10m")] = 10 * SECOND
+    body_timeout: Annotated[Milliseconds, lasting("50ms", "1h")] = 30 * SECOND
+    body_rate: Annotated[Bytes, sized("1B", "1GiB")] = 16 * KIB
     publish_rate: Rate = None
     negotiate_rate: Rate = "6000/minute"
     report_rate: Rate = "6000/minute"

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _MOST: Final = 256
 _LARGEST: Final = 64 * 1024
-_NOT_MODIFIED: Final = 304
+OK: Final = 200
+NOT_MODIFIED: Final = 304
 
 WAIT: Final = Answer(0, ())
 """No answer: a client's request is to wait for one."""
@@ -42,12 +43,17 @@ class Answers:
         more: bool = False,
         next_poll_ms: int = 0,
         gzip: bool = False,
+        given: Cursor | None = None,
     ) -> Answer:
-        """Return an answer that holds events and a position, and nothing that is one client's."""
-        alike = (transport.name, position, more, next_poll_ms, gzip, *[entry.id for entry in entries])
+        """Return an answer that holds events and a position, and nothing that is one client's.
+
+        `given` is the cursor of clients that have the answer to it.
+        """
+        alike = (transport.name, position, given, more, next_poll_ms, gzip, *[entry.id for entry in entries])
         answer = self._made.get(alike)
         if answer is None:
-            terms = Terms(retry_ms=0, next_poll_ms=next_poll_ms, stays_open=False)
+            unchanged = given is not None
+            terms = Terms(retry_ms=0, next_poll_ms=next_poll_ms, stays_open=False, given=given, unchanged=unchanged)
             frames = [encode(transport, entry) for entry in entries]
             answer = whole(transport, terms, Delivery(frames, (), position, more), gzip=gzip)
             if len(self._made) >= _MOST:
@@ -62,7 +68,7 @@ def whole(transport: Transport, terms: Terms, delivery: Delivery, *, gzip: bool)
     answer = transport.answer(terms, delivery)
     if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
         answer = packed(answer, takes_gzip=gzip)
-    return answer if answer.status == _NOT_MODIFIED else with_length(answer)
+    return answer if answer.status == NOT_MODIFIED else with_length(answer)
 
 
 def encode(transport: Transport, entry: Entry) -> bytes:

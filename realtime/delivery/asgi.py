@@ -84,6 +84,11 @@ class ASGIExchange:
         self._begin(answer.status, answer.headers)
         self.end(answer.body)
 
+    def left(self) -> None:
+        """Hear that the client sends no more, where the server tells."""
+        if self.listener is not None:
+            self.listener.left()
+
     async def wait(self, receive: Receive) -> None:
         """Wait until the answer is complete or the client has gone; the listener is told, even if we are cancelled."""
         self._watch = asyncio.current_task()

@@ -288,6 +288,18 @@ class Attachment:
             self._move(State.READING)
             self._go_on()
 
+    def left(self) -> None:
+        """Answer a client that sends no more with what there is: it waits for nothing, or has gone altogether."""
+        if self.state is State.STALLED:
+            self.exchange.abort()
+        elif self.state in _GOING_ON and not self.stays_open:
+            self.plan = self.plan._replace(hold_ms=0)
+        elif self.state in _GOING_ON:
+            self._ending, self._ends_ms = GONE, self._hub.wheel.now_ms()
+            self._arm()
+        elif not self.is_over:
+            self.close(GONE)
+
     def closed(self) -> None:
         """Forget a client that went away."""
         if self.state is not State.ENDED:

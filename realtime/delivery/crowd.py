@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from realtime.channel.event import parse_cursor
 from realtime.channel.reader import BATCH_BYTES
+from realtime.delivery.answers import NOT_MODIFIED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Kind(NamedTuple):
     """Events of one answer, at most."""
     gzip: bool
     """Whether they take answers compressed."""
+    is_conditional: bool
+    """Whether they say that they have the answer to their cursor."""
     interval_ms: int
     """How far apart they poll; 0: they wait."""
 
@@ -72,15 +75,19 @@ class Crowd:
         "_hub",
         "_pace",
         "_position",
+        "_unchanged",
         "_window",
         "kind",
         "polled",
     )
 
-    def __init__(self, kind: Kind, follower: Follower, hub: Hub, pace: Pace, polled: Polled) -> None:
-        """Begin with what nobody has asked for yet; answers are counted by `polled`."""
+    def __init__(  # noqa: PLR0913, PLR0917 - whom it asks, and who counts
+        self, kind: Kind, follower: Follower, hub: Hub, pace: Pace, polled: Polled, unchanged: Polled
+    ) -> None:
+        """Begin with what nobody has asked for yet; answers are counted by `polled`, those of 304 by `unchanged`."""
         self.kind = kind
         self.polled = polled
+        self._unchanged = unchanged
         self._pace = pace
         self._hub = hub
         self._follower = follower
@@ -145,10 +152,11 @@ class Crowd:
         """Answer one: with all that it sees after a cursor, where it has something of its own; else as all are."""
         answer = None if own else since.answers.get(next_poll_ms)
         if answer is None:
-            answer = self._made(own or since.entries, next_poll_ms)
+            answer = self._made(since.after, own or since.entries, next_poll_ms)
             if len(answer.body) <= _LARGEST and not own and (since.is_tail or not next_poll_ms):
                 since.answers[next_poll_ms] = answer
-        polled, events = self.polled, len(own or since.entries)
+        polled = self._unchanged if answer.status == NOT_MODIFIED else self.polled
+        events = len(own or since.entries)
         polled.answers += 1
         polled.written += len(answer.body)
         if events:
@@ -156,9 +164,16 @@ class Crowd:
             self._hub.meter.deliveries[self.kind.transport.name] += events
         return answer
 
-    def _made(self, entries: Sequence[Entry], next_poll_ms: int) -> Answer:
+    def _made(self, after: Cursor, entries: Sequence[Entry], next_poll_ms: int) -> Answer:
         answers, kind = self._hub.answers, self.kind
-        return answers.plain(kind.transport, entries, self._window.position, next_poll_ms=next_poll_ms, gzip=kind.gzip)
+        return answers.plain(
+            kind.transport,
+            entries,
+            self._window.position,
+            next_poll_ms=next_poll_ms,
+            gzip=kind.gzip,
+            given=after if kind.is_conditional else None,
+        )
 
 
 def _position(cursor: bytes) -> Cursor | None:

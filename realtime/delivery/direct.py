@@ -1,9 +1,9 @@
 """The fast lane: straight on uvicorn's protocol, for the plain cases, without an ASGI cycle.
 
-`Lane` is a subclass of uvicorn's ``HttpToolsProtocol``, given to it by its own ``http=`` option. It looks at what comes
-before the parser does. A plain ``GET`` for a hot endpoint, or ``POST`` that publishes (HTTP/1.1, kept alive, alone and
-whole in one small read, every header field once), is answered at once where it is known, or handed on with an exchange
-of its own; everything else takes uvicorn's way, to the ASGI application. Never wrong, sometimes slower.
+`Lane` is a `Connection`, given to uvicorn by its own ``http=`` option. It looks at what comes before the parser does. A
+plain ``GET`` for a hot endpoint, or ``POST`` that publishes (HTTP/1.1, kept alive, alone and whole in one small read,
+every header field once), is answered at once where it is known, or handed on with an exchange of its own; everything
+else takes `Connection`'s way, to the ASGI application. Never wrong, sometimes slower.
 
 To uvicorn the exchange is the cycle of the connection: it asks it whether the answer is complete, queues what is
 pipelined behind it, and tells it that the server shuts down.
@@ -14,22 +14,20 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from realtime.delivery.answers import WAIT
+from realtime.delivery.connection import NO_FILE, Connection, Stage
 from realtime.delivery.heading import Framing, Heading
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable, Mapping
 
     from realtime.delivery.exchange import Listener
     from realtime.delivery.head import Head, Heads
     from realtime.delivery.heading import HeadLines
+    from realtime.delivery.watch import Watch
     from realtime.request import Request
     from transports.transport import Answer, Headers
 
-_NO_FILE: Final = -1
 _BLANK: Final = b"\r\n"
 """The line that ends a head."""
 
@@ -48,8 +46,24 @@ class Asked(NamedTuple):
     """What a connection was asked last, around the cursor, and by whom: it is usually asked the same again."""
 
     before: bytes
+    between: bytes
+    """What lies between the cursor and the tag that repeats it, if one does."""
     behind: bytes
     client: Client | None
+
+    def cursor(self, data: bytes) -> bytes | None:
+        """Return the cursor of a request that is the same in all else; `None`: it is not."""
+        before, between, behind, _ = self
+        if not (data.startswith(before) and data.endswith(behind)):
+            return None
+        cursor = data[len(before) : len(data) - len(behind)]
+        if not between:
+            return cursor
+        once = cursor[: (len(cursor) - len(between)) // 2]
+        return once if cursor == b"%b%b%b" % (once, between, once) else None
+
+
+_NOTHING_ASKED: Final = Asked(b"", b"", b"", None)
 
 
 class Taker(Protocol):
@@ -124,6 +138,12 @@ class DirectExchange:
         self.body = bytearray()
         self.more_body = False
 
+    def half_closed(self) -> None:
+        """Know that the client sends no more; it may still read."""
+        self.keep_alive = False
+        if self.listener is not None:
+            self.listener.left()
+
     # What the engine calls
 
     @property
@@ -177,29 +197,18 @@ class DirectExchange:
         self._lane.answered(self)
 
 
-class Lane(HttpToolsProtocol):
+class Lane(Connection):
     """A connection whose plain requests are taken past the parser and ASGI."""
 
     taker: Taker
     framing: Framing
     heads: Heads
-    heading: Heading
 
-    _is_within = False
-    """Whether the parser has begun a request that it has not read to its end."""
     _heard_s = 0.0
     """When a request was last answered here, by the loop's clock."""
-    _asked: Asked = Asked(b"", b"", None)
+    _asked: Asked = _NOTHING_ASKED
     _exchange: DirectExchange | None = None
     """The last answer that was handed on; what is pipelined behind it is the cycle already."""
-    _file = _NO_FILE
-    """The socket's, where what is written to it goes out as it is."""
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn's
-        """Take on a connection."""
-        super().connection_made(transport)
-        if self.scheme == "http":
-            self._file = transport.get_extra_info("socket").fileno()
 
     def send(self, data: bytes) -> None:
         """Send at once what the kernel takes, which is usually everything; the transport keeps the rest, in order.
@@ -207,7 +216,7 @@ class Lane(HttpToolsProtocol):
         To queue it with the transport, which then sends it, costs as much again as the kernel takes.
         """
         transport = self.transport
-        if self._file == _NO_FILE or transport.get_write_buffer_size() or transport.is_closing():
+        if self._file == NO_FILE or transport.get_write_buffer_size() or transport.is_closing():
             transport.write(data)
             return
         try:
@@ -223,27 +232,43 @@ class Lane(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Take a plain request; leave anything else to uvicorn."""
         cycle: Any = self.cycle
-        if self._is_within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
+        within = self._stage is not Stage.BETWEEN or self._refusal is not None
+        if within or not (cycle is None or cycle.response_complete) or self.flow.write_paused:
             super().data_received(data)  # who doesn't read its answers, or pipelines, waits its turn
             return
-        before, behind, client = self._asked
-        if client is not None and data.startswith(before) and data.endswith(behind):
-            if self._serves(client, data[len(before) : len(data) - len(behind)]):
-                return
-        elif data.startswith(self.taker.publishing):
-            if not self._publishes(data):
-                super().data_received(data)
+        if self.watch.pressure.factor > 1 and self._has_left():
             return
-        head = self.heads.split(data)
-        if head is None or not (self._knows(head) or self._hands_on(head)):
+        if self._due_ms:
+            self._takes_first(data)
+        elif not self._takes(data):
             super().data_received(data)
+
+    def _takes_first(self, data: bytes) -> None:
+        """Take the first request, which the connection owes no longer; if it is not whole, it owes it as before."""
+        due_ms = self._due_ms
+        self._settle()
+        if not self._takes(data):
+            self._expect(due_ms)
+            super().data_received(data)
+
+    def _takes(self, data: bytes) -> bool:
+        """Take a request, if it is a plain one."""
+        asked = self._asked
+        cursor = None if asked.client is None else asked.cursor(data)
+        if cursor is not None and asked.client is not None:
+            if self._serves(asked.client, cursor):
+                return True
+        elif data.startswith(self.taker.publishing):
+            return self._publishes(data)
+        head = self.heads.split(data)
+        return head is not None and (self._knows(head) or self._hands_on(head))
 
     def _knows(self, head: Head) -> bool:
         """Serve who is known, and expect the same again."""
         client = self.taker.client(head.key) if head.cursor else None
         if client is None:
             return False
-        self._asked = Asked(head.before, head.behind, client)
+        self._asked = Asked(head.before, head.between, head.behind, client)
         return self._serves(client, head.cursor)
 
     def _serves(self, client: Client, cursor: bytes) -> bool:
@@ -307,21 +332,11 @@ class Lane(HttpToolsProtocol):
         self.cycle = self._exchange = exchange = DirectExchange(self)  # type: ignore[assignment]
         return exchange
 
-    def on_message_begin(self) -> None:
-        """Know that the parser is at work."""
-        self._is_within = True
-        super().on_message_begin()
-
-    def on_message_complete(self) -> None:
-        """Know that the parser is between two requests."""
-        self._is_within = False
-        super().on_message_complete()
-
     def answered(self, exchange: DirectExchange) -> None:
         """Go on after an answer: to what was pipelined, or to the next request."""
         if not exchange.keep_alive:
             self.transport.close()
-        if self.pipeline or self.transport.is_closing():
+        if self.pipeline or self._refusal is not None or self.transport.is_closing():
             self.on_response_complete()
         else:
             self._idle()
@@ -350,7 +365,7 @@ class Lane(HttpToolsProtocol):
         """Tell the answer's owner that the client went away."""
         super().connection_lost(exc)
         self._unset_keepalive_if_required()
-        self._asked = Asked(b"", b"", None)  # what is in a cycle with its transport waits for the collector
+        self._asked = _NOTHING_ASKED  # what is in a cycle with its transport waits for the collector
         exchange = self._exchange
         if exchange is not None:
             exchange.disconnected = True
@@ -373,7 +388,7 @@ class Lane(HttpToolsProtocol):
                 exchange.listener.drained()
 
 
-def lane(taker: Taker) -> type[Lane]:
+def lane(taker: Taker, watch: Watch) -> type[Lane]:
     """Make the protocol class of one service, for uvicorn's ``http=`` option."""
-    shared = {"taker": taker, "framing": Framing(), "heads": taker.heads, "heading": Heading()}
+    shared = {"taker": taker, "watch": watch, "framing": Framing(), "heads": taker.heads, "heading": Heading()}
     return type("ServiceLane", (Lane,), shared)

@@ -20,6 +20,9 @@ class Listener(Protocol):
     def drained(self) -> None:
         """Hear that it is writable again."""
 
+    def left(self) -> None:
+        """Hear that the client sends no more: it is answered with what there is, if it still reads."""
+
     def closed(self) -> None:
         """Hear that the client went away."""
 

@@ -10,12 +10,13 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.auth.recent import Recent
-from realtime.request import Request, parse_query
+from realtime.request import Request, is_host, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _MOST_BYTES: Final = 16 * 1024
+_MOST_FIELDS: Final = 50
 _MOST_KEPT: Final = 4 * 1024
 _TWICE: Final = 2
 _GET: Final = b"GET "
@@ -30,18 +31,21 @@ _UNUSUAL: Final = frozenset(
 )
 """A request with one of these is left to ASGI: it has an odd body, asks for more than an answer, is of another site."""
 _LENGTH: Final = "content-length"
-_CONDITIONAL: Final = frozenset({"if-none-match", "last-event-id"})
-"""What depends on the position too: a request with one of these is another one each time."""
+_IF_NONE_MATCH: Final = "if-none-match"
+_LAST_EVENT_ID: Final = "last-event-id"
+_TAG: Final = re.compile(rb'\r\nif-none-match: ?(?:W/)?"([0-9-]+)"\r\n', re.IGNORECASE)
 _KEPT_ALIVE: Final = "keep-alive"
 
 
 class Head(NamedTuple):
-    """A head in three parts: what comes before the cursor, the cursor, and what comes behind it.
+    """A head in its parts: what comes before the cursor, the cursor, and what comes behind it.
 
-    Where there is no cursor, everything comes before.
+    Where there is no cursor, everything comes before. Where the cursor comes again as the tag of `If-None-Match`, what
+    lies between the two is `between`, and `behind` begins after the tag.
     """
 
     before: bytes
+    between: bytes
     behind: bytes
     cursor: bytes
     target: bytes
@@ -49,15 +53,17 @@ class Head(NamedTuple):
 
     @property
     def key(self) -> bytes:
-        """All but the cursor: equal for all requests of one kind, for it says whether one was cut out."""
-        return self.before + self.behind
+        """All but the cursor: equal for all requests of one kind, for it says what was cut out, and where."""
+        return b"%b\0%b%b" % (self.before, self.between, self.behind) if self.between else self.before + self.behind
 
 
 class Heads:
     """Reads them; remembers the header fields of those that came lately."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, most_bytes: int = _MOST_BYTES, most_fields: int = _MOST_FIELDS) -> None:
+        """Begin with none; heads that have more bytes or fields than a request may have are not plain."""
+        self._most_bytes = min(most_bytes, _MOST_BYTES)
+        self._most_fields = min(most_fields, _MOST_FIELDS)
         self._known: Recent[Mapping[str, str]] = Recent()
 
     def sweep(self) -> int:
@@ -66,7 +72,7 @@ class Heads:
 
     def split(self, data: bytes) -> Head | None:
         """Take a read for the whole of one request's head, if that is what it is."""
-        if data[:4] != _GET or len(data) > _MOST_BYTES or data.find(_END) != len(data) - 4:
+        if data[:4] != _GET or len(data) > self._most_bytes or data.find(_END) != len(data) - 4:
             return None
         end = data.find(b"\r\n")
         if data[end - 9 : end] != _VERSION:
@@ -74,18 +80,25 @@ class Heads:
         target = data[4 : end - 9]
         at = target.find(_CURSOR)
         if at < 1 or target[at - 1] not in b"?&":
-            return Head(data, b"", b"", target, data[end + 2 : -2])
+            return Head(data, b"", b"", b"", target, data[end + 2 : -2])
         behind = target.find(b"&", at)
         behind = len(target) if behind < 0 else behind
         cut = at + len(_CURSOR)
-        return Head(data[: cut + 4], data[behind + 4 :], target[cut:behind], target, data[end + 2 : -2])
+        cursor, between, rest = target[cut:behind], b"", data[behind + 4 :]
+        if b'"%b"' % cursor in rest:
+            between, rest = _around_tag(rest, cursor)
+        return Head(data[: cut + 4], between, rest, cursor, target, data[end + 2 : -2])
 
     def posted(self, data: bytes, scheme: str, peer: str) -> tuple[Request, bytes] | None:
         """Take a read for the whole of one request with a body, whose length it says; `None`: it is not plain."""
         end = data.find(_END)
         line = data.find(b"\r\n")
         target = data[len(_POST) : line - len(_VERSION)]
-        if end < 0 or data[line - len(_VERSION) : line] != _VERSION or not _TARGET.fullmatch(target):
+        if (
+            not 0 <= end <= self._most_bytes
+            or data[line - len(_VERSION) : line] != _VERSION
+            or not _TARGET.fullmatch(target)
+        ):
             return None
         headers, body = self._headers(data[line + 2 : end + 2]), data[end + 4 :]
         if headers is None or headers.get(_LENGTH) != str(len(body)):
@@ -102,7 +115,7 @@ class Heads:
             return None
         raw_path, _, query = head.target.partition(b"?")
         key = head.key
-        if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or not _CONDITIONAL.isdisjoint(headers):
+        if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or _depends(head, headers):
             key = b""
         return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
 
@@ -110,13 +123,28 @@ class Heads:
         known = self._known.get(fields)
         if known is None:
             known = _parsed(fields)
+            if known is not None and len(known) > self._most_fields:
+                return None
             if known is not None and len(fields) <= _MOST_KEPT:
                 self._known.put(fields, known)
         return known
 
 
+def _around_tag(rest: bytes, cursor: bytes) -> tuple[bytes, bytes]:
+    """Cut the tag of `If-None-Match` out of what is behind a cursor, where it repeats that."""
+    found = _TAG.search(rest)
+    if found is None or found[1] != cursor:
+        return b"", rest
+    return rest[: found.start(1)], rest[found.end(1) :]
+
+
+def _depends(head: Head, headers: Mapping[str, str]) -> bool:
+    """Tell whether a request depends on the position by more than its cursor: it is another one each time."""
+    return _LAST_EVENT_ID in headers or (_IF_NONE_MATCH in headers and not head.between)
+
+
 def _parsed(fields: bytes) -> Mapping[str, str] | None:
-    """Read header fields, each of which comes once, by their names in lower case."""
+    """Read header fields, each of which comes once, by their names in lower case; Host is one of them."""
     headers: dict[str, str] = {}
     at = 0
     while at < len(fields):
@@ -128,4 +156,4 @@ def _parsed(fields: bytes) -> Mapping[str, str] | None:
             return None
         headers[name] = value
         at = found.end()
-    return headers
+    return headers if is_host(headers.get("host", "")) else None

@@ -22,8 +22,10 @@ Real-time events over Server-Sent Events, long-poll and polling, from one log an
 which this is the index, is `docs/protocol.md`.
 
 Errors are `application/problem+json` with a stable `code`. Beside those that are listed: an address that is not here is
-`404 not-found`, a method that it doesn't take `405 method-not-allowed` with `Allow`. Addresses that take `GET` take
-`HEAD` and `OPTIONS` too, but for the transports."""
+`404 not-found`, a method that it doesn't take `405 method-not-allowed` with `Allow`. What is no HTTP is
+`400 malformed-request`, a head that is too large `431 head-too-large` or `414 target-too-long`, a request that does not
+come whole in time `408 request-timeout`. Addresses that take `GET` take `HEAD` and `OPTIONS` too, but for the
+transports."""
 
 _TAGS: Final = {
     "transports": "The log, carried to a client. A cursor is valid on all of them.",

@@ -96,7 +96,7 @@ _BUILT_IN: Final = {
                 "What is new, and when to come again.",
                 Polled,
                 POLLED,
-                headers={**_CACHING, "ETag": "The cursor, in double quotes"},
+                headers={**_CACHING, "ETag": "`W/` and the cursor, in double quotes"},
             ),
             Answer(
                 304,

@@ -6,14 +6,17 @@ The page asks this service and nobody else: no CDN, no inline script, no validat
 from __future__ import annotations
 
 from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 from quart import Quart, Response
+from quart import request as quart_request
 from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
 
-from realtime.framework import Pages
+from realtime.framework import Pages, answered
+from transports.transport import Answer
 
 if TYPE_CHECKING:
     from realtime.openapi.document import Document
@@ -29,6 +32,7 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_TAG_LENGTH: Final = 16
 _PAGE: Final = Path(__file__).with_name("static") / "index.html"
 
 
@@ -51,10 +55,18 @@ class Reference(QuartSchema):
     def _json(self) -> bytes:
         return orjson.dumps(self.document.value)
 
+    @cached_property
+    def _tag(self) -> str:
+        return sha256(self._json).hexdigest()[:_TAG_LENGTH]
+
     @hide
     async def openapi(self) -> Response:
-        """Answer with the document."""
-        return Response(self._json, headers={**_HEADERS, "Content-Type": "application/json"})
+        """Answer with the document, compressed for who takes that; or that it is the same (RFC 9110 §13)."""
+        fields = tuple((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
+        response = answered(Answer(200, ((b"content-type", b"application/json"), *fields), self._json))
+        response.set_etag(self._tag, weak=True)
+        await response.make_conditional(quart_request, accept_ranges=False)
+        return response
 
     @hide
     async def swagger_ui(self) -> Response:  # type: ignore[override] # a page, as theirs, with header fields

@@ -143,7 +143,7 @@ def _config(settings: Settings, worker: Worker) -> uvicorn.Config:
     return uvicorn.Config(
         worker.asgi,
         loop="none",  # one runs already
-        http=lane(worker.taker),
+        http=lane(worker.taker, worker.engine.watch),
         ws="none",
         lifespan="off",  # the worker is started and stopped here, where what goes wrong can be told
         interface="asgi3",

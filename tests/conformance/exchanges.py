@@ -44,7 +44,7 @@ def asgi_on_uvicorn(worker: Worker, listening: socket) -> AbstractAsyncContextMa
 
 
 def direct_on_uvicorn(worker: Worker, listening: socket) -> AbstractAsyncContextManager[Buffered]:
-    return _on_uvicorn(worker, listening, lane(worker.taker))
+    return _on_uvicorn(worker, listening, lane(worker.taker, worker.engine.watch))
 
 
 @asynccontextmanager

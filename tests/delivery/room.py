@@ -166,10 +166,18 @@ class Room:
         self.hub.extended(entries)
 
     def _crowd(self, transport: Transport, seen: Interest, plan: Plan) -> Crowd:
-        kind = Kind(transport, share(seen)[0], plan.limit, plan.gzip, 0 if plan.hold_ms else 5_000)
+        kind = Kind(
+            transport,
+            share(seen)[0],
+            plan.limit,
+            plan.gzip,
+            is_conditional=False,
+            interval_ms=0 if plan.hold_ms else 5_000,
+        )
         if kind not in self._crowds:
-            pace, polled = Pace(5_000, Stretch()), Metrics().polled(transport.name, "/x")
-            self._crowds[kind] = Crowd(kind, self.follower, self.hub, pace, polled)
+            pace, metrics = Pace(5_000, Stretch()), Metrics()
+            polled, unchanged = (metrics.polled(transport.name, "/x", status) for status in (200, 304))
+            self._crowds[kind] = Crowd(kind, self.follower, self.hub, pace, polled, unchanged)
         return self._crowds[kind]
 
     def attach(

@@ -52,6 +52,9 @@ class Ear:
     def drained(self) -> None:
         self.heard.append("drained")
 
+    def left(self) -> None:
+        self.heard.append("left")
+
     def closed(self) -> None:
         self.heard.append("closed")
 

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
-import pytest_asyncio
-import uvicorn
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from realtime.delivery.heading import Framing
-from tests.support.gateway import Gateway, QuietServer, gateway
-from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.delivery.lanes import PATIENCE_S, ask
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
-    from tests.support.redis import RedisServer
+    from tests.delivery.lanes import Lanes
 
 PATHS = (
     "/api/v1/events/poll",
@@ -36,92 +29,6 @@ PATHS = (
     "*",
 )
 CURSORS = ("", "1-1", "earliest", "tail", "nonsense", "99999999999999-0", "%31-1", "1-1&cursor=2-2")
-_PATIENCE_S = 3
-
-
-class Answer(NamedTuple):
-    """What came back, without what is drawn by lot or is the time."""
-
-    status: int
-    headers: tuple[tuple[str, str], ...]
-    body: str
-
-
-class Lanes(NamedTuple):
-    """One service behind two listeners."""
-
-    served: Gateway
-    direct: int
-    asgi: int
-
-
-@asynccontextmanager
-async def listening(served: Gateway) -> AsyncIterator[int]:
-    """Serve the same service by ASGI, on another port."""
-    config = uvicorn.Config(
-        served.worker.asgi,
-        port=free_port(),
-        http="httptools",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        proxy_headers=False,
-    )
-    server = QuietServer(config)
-    serving = asyncio.create_task(server.serve())
-    await until(lambda: server.started)
-    yield config.port
-    server.should_exit = True
-    await serving
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def lanes(valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Lanes]:
-    url = valkey.database()
-    quick = {"LONG_POLL__HOLD": "50ms", "AUTH__ANONYMOUS_SCOPES": '["broadcast"]'}
-    async with gateway(tmp_path_factory.mktemp("lanes"), url, quick) as served:
-        await served.publish({"data": 1}, {"data": 2})
-        async with listening(served) as asgi:
-            yield Lanes(served, int(served.url.rpartition(":")[2]), asgi)
-
-
-async def ask(port: int, raw: bytes) -> Answer | None:
-    """Send bytes; read one answer, of a stream its first part. `None`: the connection was closed without one."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        async with asyncio.timeout(_PATIENCE_S):
-            writer.write(raw)
-            try:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-            except asyncio.IncompleteReadError:
-                return None
-            status, *lines = head.strip().split("\r\n")
-            fields = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in lines)]
-            is_bare = raw.startswith(b"HEAD ")
-            body = b"" if is_bare else await _body(reader, dict(fields), int(status.split(" ")[1]))
-    finally:
-        writer.close()
-    kept = tuple(sorted((name, _drawn(value)) for name, value in fields if name not in {"date", "x-request-id"}))
-    return Answer(int(status.split(" ")[1]), kept, _drawn(body.decode("utf-8", "replace")))
-
-
-async def _body(reader: asyncio.StreamReader, fields: dict[str, str], status: int) -> bytes:
-    if "content-length" in fields:
-        return await reader.readexactly(int(fields["content-length"]))
-    if status in {204, 304}:
-        return b""
-    size = int(await reader.readline(), 16)
-    return await reader.readexactly(size)
-
-
-def _drawn(text: str) -> str:
-    """Put a mark for what is jittered, made up or of this moment."""
-    text = re.sub(r'"session":"[0-9a-f]{32}"', '"session":…', text)
-    text = re.sub(r'"time":"[^"]+"(,"event":"(?:connection|history|heartbeat))', r'"time":…\1', text)
-    text = re.sub(r'("next_poll_ms":|retry: )\d+', r"\1…", text)
-    return re.sub(r"^\d+$", "…", text) if text.isdigit() and len(text) < 3 else text
-
 
 names = st.sampled_from(
     ["Accept", "Authorization", "Host", "Last-Event-ID", "If-None-Match", "Origin", "Cookie", "X-Odd", "Expect",
@@ -194,7 +101,7 @@ async def test_a_stream_whose_client_sends_more_goes_on(lanes: Lanes) -> None:
     fields = f"Host: x\r\nAccept: text/event-stream\r\nAuthorization: {authorization}\r\n\r\n"
     stream = f"GET /api/v1/events/stream HTTP/1.1\r\n{fields}"
     reader, writer = await asyncio.open_connection("127.0.0.1", lanes.direct)
-    async with asyncio.timeout(_PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         writer.write(stream.encode())
         await reader.readuntil(b"connection.established")
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -62,7 +62,30 @@ def test_two_cursors_are_of_no_kind(target: str) -> None:
     assert key(target) == b""
 
 
-@pytest.mark.parametrize("field", [b'If-None-Match: "1-1"\r\n', b"Last-Event-ID: 1-1\r\n"])
+TAGGED = [b'If-None-Match: "%b"\r\n', b'if-none-match:W/"%b"\r\nX-Odd: "1-1"\r\n']
+
+
+@pytest.mark.parametrize("field", TAGGED)
+def test_a_tag_that_repeats_the_cursor_is_a_part_of_the_kind(field: bytes) -> None:
+    one, other = (key(f"/p?cursor={at}&limit=1", FIELDS + field % at.encode()) for at in ("1-1", "17-8"))
+    assert one == other != b""
+    assert one not in {key("/p?cursor=1-1&limit=1", FIELDS), key("/p?cursor=1-1&limit=1")}
+    assert one != key("/p?cursor=1-1&limit=1", FIELDS + TAGGED[field is TAGGED[0]] % b"1-1")
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b'If-None-Match: "1-2"\r\n',
+        b'If-None-Match: "1-1", "1-2"\r\n',
+        b'If-None-Match: "1-2"\r\nX-Odd: "1-1"\r\n',
+        b'X-If-None-Match: "1-1"\r\nIf-None-Match: "1-2"\r\n',
+        b"If-None-Match: 1-1\r\n",
+        b"If-None-Match: *\r\n",
+        b"Last-Event-ID: 1-1\r\n",
+        b'If-None-Match: "1-1"\r\nLast-Event-ID: 1-1\r\n',
+    ],
+)
 def test_what_depends_on_the_position_elsewhere_is_of_no_kind(field: bytes) -> None:
     assert key("/p?cursor=1-1", FIELDS + field) == b""
 

@@ -485,3 +485,17 @@ async def test_no_credential_gets_into_its_logs(service: Gateway, tmp_path: Path
                 await client.get(path, headers={"Authorization": f"Bearer {secrets[0]}"})
             await one.logged(6, "GET")
             assert [secret for secret in secrets if secret in one.logs] == []
+
+
+async def test_an_offer_to_upgrade_through_a_location_for_websockets_loses_no_body(
+    service: Gateway, tmp_path: Path
+) -> None:
+    fields = 'proxy_set_header Connection "upgrade"; proxy_set_header Upgrade $http_upgrade;'
+    upgrades = {'proxy_set_header Connection "";': fields}
+    async with nginx(tmp_path, port(service), upgrades) as before, before.client() as http:
+        for number in range(3):
+            body = {"event": "up.graded", "scope": "broadcast", "data": number}
+            headers = {"Upgrade": "h2c", "Connection": "Upgrade", **service.bearer("p", roles=("publisher",))}
+            answer = await http.post(EVENTS, json=body, headers=headers)
+            assert answer.status_code == 201
+            assert len(answer.json()["events"]) == 1

@@ -243,12 +243,12 @@ class Client:
             tag = {"If-None-Match": f'"{self.cursor}"'} if self.cursor and self.dice.random() < 0.7 else {}
             answer = await self._get("poll", {**self._position(), "limit": self.dice.choice(_LIMITS)}, tag)
             if answer.status_code == 304:
-                assert answer.headers["etag"] == f'"{self.cursor}"'
+                assert answer.headers["etag"] == f'W/"{self.cursor}"'
                 self._count("304")
                 self._rounded()
             else:
                 body = await self._body(answer)
-                assert answer.headers["etag"] == f'"{body["cursor"]}"'
+                assert answer.headers["etag"] == f'W/"{body["cursor"]}"'
             await asyncio.sleep(_POLL_S)
 
     async def _public(self) -> None:

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from realtime import errors
-from realtime.errors import BadCredential, GaplessError, InvalidField, LogUnavailable, MethodNotAllowed, NotFound
+from realtime.errors import (
+    BadCredential,
+    ConnectionLimit,
+    GaplessError,
+    InvalidField,
+    LogUnavailable,
+    MethodNotAllowed,
+    NotFound,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -110,8 +118,13 @@ def test_a_field_cannot_overwrite_what_the_class_fixes(member: str) -> None:
 def test_given_headers_replace_the_classs_own_whatever_their_case() -> None:
     assert LogUnavailable("", headers={"retry-after": "7"}).headers == {"retry-after": "7"}
     assert MethodNotAllowed("", headers={"Allow": "GET"}).headers == {"Allow": "GET"}
-    assert LogUnavailable("").headers == {"Retry-After": "1"}
+    assert ConnectionLimit("").headers == {"Retry-After": "1"}
     assert BadCredential("").headers == {"WWW-Authenticate": "Bearer"}
+
+
+def test_those_who_are_sent_away_at_once_do_not_come_back_at_once() -> None:
+    drawn = {LogUnavailable("").headers["Retry-After"] for _ in range(200)}
+    assert drawn == {"1", "2", "3", "4", "5"}  # each is missing once in 10^19 runs
 
 
 def test_what_a_client_sent_cannot_break_the_body() -> None:

@@ -35,6 +35,11 @@ def seen(field: str, peer: str | None, *headers: tuple[str, str], trusted: tuple
         ("10.0.0.1", "10.9.9.9, 10.2.3.4", "10.9.9.9"),
         ("10.0.0.1", "192.0.2.1, nonsense, 10.2.3.4", "10.2.3.4"),
         ("10.0.0.1", "nonsense", "10.0.0.1"),
+        ("::ffff:10.0.0.1", "192.0.2.1", "192.0.2.1"),
+        ("::ffff:a00:1", "::ffff:192.0.2.1", "192.0.2.1"),
+        ("10.0.0.1", "[::ffff:192.0.2.1]:80, ::FFFF:10.2.3.4", "192.0.2.1"),
+        ("::ffff:192.0.2.9", "203.0.113.9", "192.0.2.9"),
+        ("::1", "203.0.113.9", "::1"),
         ("10.0.0.1", "", "10.0.0.1"),
         ("192.0.2.9", "203.0.113.9", "192.0.2.9"),
         ("fd00::7", "192.0.2.1", "192.0.2.1"),
@@ -82,3 +87,9 @@ def test_without_proxies_and_over_a_unix_socket_nobody_is_believed() -> None:
     header = ("X-Forwarded-For", "192.0.2.1")
     assert seen("x-forwarded-for", "10.0.0.1", header, trusted=())[0] == "10.0.0.1"
     assert seen("x-forwarded-for", None, header)[0] == ""
+
+
+@pytest.mark.parametrize("trusted", ["::ffff:10.0.0.0/104", "10.0.0.0/8"])
+def test_a_mapped_network_is_that_of_the_ipv4_addresses(trusted: str) -> None:
+    for peer in ("10.0.0.1", "::ffff:10.0.0.1"):
+        assert seen("x-forwarded-for", peer, ("X-Forwarded-For", "192.0.2.1"), trusted=(trusted,))[0] == "192.0.2.1"

@@ -10,8 +10,10 @@ import socket
 import time
 from contextlib import asynccontextmanager, closing
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
+import jwt
 import pytest
 
 from realtime.config import ServerSettings
@@ -119,6 +121,30 @@ async def test_sigterm_tells_clients_and_sends_them_away_in_their_time(tmp_path:
                 await asyncio.gather(*streams)  # to their ends, not cut off
         assert told < 1.5
         assert await gateway.ended(within_s=8) == 0
+        await gateway.nothing_left()
+    assert "Traceback" not in gateway.errors
+    assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}
+
+
+@pytest.mark.parametrize("path", ["", "/negotiate"])
+@pytest.mark.parametrize("length", ["Content-Length: 100", "Transfer-Encoding: chunked"])
+async def test_a_body_that_is_not_whole_at_the_end_is_sent_elsewhere(tmp_path: Path, path: str, length: str) -> None:
+    environ = {**OPEN, "GAPLESS_SERVER__DRAIN": "0s"}
+    async with program(tmp_path, "serve", "--port", "0", environ=environ) as gateway:
+        place = urlsplit(await gateway.address())
+        reader, writer = await asyncio.open_connection(place.hostname, place.port)
+        bearer = jwt.encode({"sub": "7", "exp": time.time() + 3600, "roles": ["publisher"]}, SECRET)
+        head = f"POST /api/v1/events{path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {bearer}\r\n{length}\r\n\r\n"
+        writer.write(f"{head}5\r\n".encode())
+        async with visiting(place.geturl()) as http:  # what was sent before is read before
+            assert (await http.get("/livez")).status_code == 200
+        os.kill(gateway.process.pid, signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE_S):
+            answer = await reader.read()
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 503 ")
+        assert b'"code":"draining"' in answer
+        assert await gateway.ended() == 0
         await gateway.nothing_left()
     assert "Traceback" not in gateway.errors
     assert not {"error", "critical"} & {json.loads(line)["level"] for line in gateway.errors.splitlines()}

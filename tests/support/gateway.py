@@ -126,7 +126,7 @@ async def gateway(
         worker.asgi,
         host="127.0.0.1",
         port=port,
-        http=lane(worker.taker),  # as `gapless serve` has it; the conformance suite has the others
+        http=lane(worker.taker, worker.engine.watch),  # as `gapless serve` has it; the conformance suite has the others
         ws="none",
         log_config=None,
         access_log=False,

@@ -35,7 +35,7 @@ def test_a_poll_says_when_to_come_again() -> None:
     answer = polling.answer(terms(next_poll_ms=5123), delivery(position=cursor(4)))
     assert list(json.loads(answer.body)) == ["events", "control", "cursor", "more", "next_poll_ms"]
     assert json.loads(answer.body)["next_poll_ms"] == 5123
-    assert dict(answer.headers)[b"etag"] == f'"{cursor(4)}"'.encode()
+    assert dict(answer.headers)[b"etag"] == f'W/"{cursor(4)}"'.encode()
 
 
 @both
@@ -88,7 +88,7 @@ def test_a_poll_that_has_nothing_to_say_is_304_with_the_tag_it_was_asked_about()
     settled = terms(given=cursor(4), unchanged=True, next_poll_ms=1001)
     answer = polling.answer(settled, delivery(position=cursor(6)))
     assert (answer.status, answer.body) == (304, b"")
-    assert dict(answer.headers)[b"etag"] == f'"{cursor(4)}"'.encode()
+    assert dict(answer.headers)[b"etag"] == f'W/"{cursor(4)}"'.encode()
     assert dict(answer.headers)[b"retry-after"] == b"2"
 
 
@@ -104,7 +104,7 @@ def test_a_poll_that_has_nothing_to_say_is_304_with_the_tag_it_was_asked_about()
 def test_a_poll_that_has_something_to_say_is_no_304(said: Delivery) -> None:
     answer = polling.answer(terms(given=cursor(4), unchanged=True), said)
     assert answer.status == 200
-    assert dict(answer.headers)[b"etag"] == f'"{cursor(6)}"'.encode()
+    assert dict(answer.headers)[b"etag"] == f'W/"{cursor(6)}"'.encode()
 
 
 def test_a_poll_whose_client_holds_no_such_answer_is_no_304() -> None:

@@ -30,6 +30,8 @@ class Poller:
     def __init__(self, served: Gateway, credential: str, path: str = POLL) -> None:
         self.served = served
         self.cursor = ""
+        self.tag = ""
+        """With which its polls are conditional."""
         self._path = path
         self._credential = credential
 
@@ -38,7 +40,8 @@ class Poller:
         return f"{self._path}?{ticket}cursor={self.cursor}"
 
     def _headers(self) -> dict[str, str]:
-        return {"Authorization": self._credential} if " " in self._credential else {}
+        tag = {"If-None-Match": self.tag.format(self.cursor)} if self.tag else {}
+        return tag | ({"Authorization": self._credential} if " " in self._credential else {})
 
     async def poll(self) -> httpx2.Response:
         answer = await self.served.http.get(self._query(), headers=self._headers())
@@ -90,6 +93,51 @@ async def test_those_who_see_the_same_get_the_same_and_nobody_else_s(plain: Gate
     await plain.publish(*({"scope": f"user:{sub}"} for sub in subs), {"scope": "broadcast"})
     scopes = [[event["scope"] for event in (await client.poll()).json()["events"]] for client in clients]
     assert scopes == [[f"user:{sub}", "broadcast"] for sub in subs]
+
+
+@pytest.mark.parametrize("form", ['W/"{}"', '"{}"'])
+async def test_conditional_ones_are_answered_at_once_too(plain: Gateway, form: str) -> None:
+    sub = unique("poller")
+    client = await poller(plain, sub)
+    client.tag = form
+    first = await client.poll()
+    assert first.status_code == 304
+    assert client.is_known()
+    second = await client.poll()
+    assert (second.status_code, second.content, second.headers["etag"]) == (304, b"", f'W/"{client.cursor}"')
+    assert set(second.headers) == set(first.headers)
+    assert int(second.headers["retry-after"]) in {5, 6}
+    await plain.publish({"scope": "user:else"})  # hidden: nothing to say, and the cursor stays
+    assert (await client.poll()).headers["etag"] == f'W/"{client.cursor}"'
+    (mine,) = await plain.publish({"scope": f"user:{sub}"})
+    told = await client.poll()
+    assert [event["id"] for event in told.json()["events"]] == [mine]
+    assert told.headers["etag"] == f'W/"{mine}"'
+    assert (await client.poll()).status_code == 304
+    assert client.is_known()
+
+
+@pytest.mark.parametrize("form", ['"1-1"', '"1-1", "{}"', "{}", "*", '"x{}"'])
+async def test_another_tag_is_another_request(plain: Gateway, form: str) -> None:
+    client = await poller(plain)
+    client.tag = '"{}"'
+    await client.poll()
+    client.tag = form
+    assert not client.is_known()
+    assert (await client.poll()).status_code == (304 if form == '"1-1", "{}"' else 200)
+
+
+async def test_a_cursor_that_is_old_is_told_anew(wire_valkey: RedisServer, tmp_path: Path) -> None:
+    async with gateway(tmp_path, wire_valkey.database(), {"HISTORY__RETENTION": "2s"}) as short:
+        client = await poller(short)
+        client.tag = '"{}"'
+
+        async def is_told() -> bool:
+            return (await client.poll()).status_code == 200
+
+        before = client.cursor
+        await until(is_told)
+        assert client.cursor >= before
 
 
 async def test_a_cursor_that_can_t_be_resumed_is_said(plain: Gateway) -> None:
@@ -169,6 +217,7 @@ async def test_they_are_counted_as_all_others_are(plain: Gateway) -> None:
         wanted = (
             'gapless_attaches_total{outcome="accepted",transport="polling"}',
             f'gapless_http_requests_total{{method="GET",route="{POLL}",status="200"}}',
+            f'gapless_http_requests_total{{method="GET",route="{POLL}",status="304"}}',
             'gapless_deliveries_total{transport="polling"}',
             'gapless_resumes_total{source="window"}',
         )
@@ -181,7 +230,9 @@ async def test_they_are_counted_as_all_others_are(plain: Gateway) -> None:
 
     before = await counts()
     answers = [await client.poll() for _ in range(3)]
+    client.tag = '"{}"'
+    assert [(await client.poll()).status_code for _ in range(2)] == [304, 304]
     after = await counts()
     grown = [after[name] - before[name] for name in before]
     assert len(answers[0].json()["events"]) == 1
-    assert sorted(grown) == [1, 3, 3, 3]
+    assert sorted(grown) == [1, 2, 3, 5, 5]

@@ -150,8 +150,9 @@ async def test_the_admin_api_asks_for_a_token_with_a_role(one: Operation) -> Non
 async def test_every_error_that_is_answered_is_somewhere() -> None:
     kinds = set(problems.answered())
     told = {code for one in TABLE for codes in _codes(one).values() for code in codes}
-    assert {kind.code for kind in kinds} - told == {"method-not-allowed"}, "no described method is answered with it"
-    assert "method-not-allowed" in DOCUMENT["info"]["description"]
+    before = {"method-not-allowed", "malformed-request", "request-timeout", "target-too-long", "head-too-large"}
+    assert {kind.code for kind in kinds} - told == before, "said before it is known which method is asked for"
+    assert {code for code in before if f" {code}`" in DOCUMENT["info"]["description"]} == before
     assert {kind.__name__ for kind in kinds} <= DOCUMENT["components"]["schemas"].keys()
 
 
@@ -212,3 +213,18 @@ async def test_a_stream_begins_as_described(plain: Gateway, accept: dict[str, st
         for name, header in described["headers"].items():
             assert f"`{stream.answer.headers[name]}`" == header["description"]
         assert (await stream.next()).event == "connection.established"
+
+
+async def test_the_document_has_a_validator_and_comes_compressed(plain: Gateway) -> None:
+    whole = await plain.http.get("/openapi.json", headers={"Accept-Encoding": "identity"})
+    small = await plain.http.get("/openapi.json", headers={"Accept-Encoding": "gzip"})
+    assert "content-encoding" not in whole.headers
+    assert small.headers["content-encoding"] == "gzip"
+    assert int(small.headers["content-length"]) < len(whole.content) / 4
+    assert small.json() == whole.json()
+    tag = whole.headers["etag"]
+    assert small.headers["etag"] == tag
+    for accepted in ("identity", "gzip"):
+        same = await plain.http.get("/openapi.json", headers={"If-None-Match": tag, "Accept-Encoding": accepted})
+        assert (same.status_code, same.content, same.headers["etag"]) == (304, b"", tag)
+    assert (await plain.http.get("/openapi.json", headers={"If-None-Match": '"other"'})).status_code == 200

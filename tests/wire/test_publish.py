@@ -138,7 +138,7 @@ DATA = [
     '{"b":1,"a":{"":2},"b":3}',
     '{"id":"1-1","event":"x.y","scope":"user:1"}',
     '"' + "x" * 60_000 + '"',
-    "[" * 200 + "]" * 200,
+    "[" * 128 + "]" * 128,
 ]
 
 
@@ -550,3 +550,42 @@ async def test_any_printable_key_is_a_key(plain: Gateway, key: str) -> None:
 async def test_it_takes_post_only(plain: Gateway, method: str) -> None:
     answer = await plain.http.request(method, EVENTS, headers=publisher(plain))
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+def nested(depth: int) -> bytes:
+    return b"[" * depth + b"]" * depth
+
+
+@pytest.mark.parametrize("depth", [129, 900, 5_000, 100_000])
+async def test_data_that_is_nested_too_deep_is_named(plain: Gateway, depth: int) -> None:
+    headers = plain.bearer("deep", roles=("publisher",))
+    one = b'{"event":"a.b","scope":"user:deep","data":%b}'
+    for body in (one % nested(depth), b'{"events":[%b,%b]}' % (one % b"1", one % nested(depth))):
+        answer = await plain.http.post(EVENTS, content=body, headers=headers)
+        problem = check_problem(answer, 422, "invalid-field")
+        assert problem["field"] in {"data", "events"}
+
+
+async def test_data_may_be_nested_and_strings_are_no_nesting(plain: Gateway) -> None:
+    headers = plain.bearer("deep", roles=("publisher",))
+    for data in (nested(128), b"[" + nested(1) + b",[]" * 500 + b"]", b'"' + b"[" * 500 + b'\\"' + b"{" * 500 + b'"'):
+        body = b'{"event":"a.b","scope":"user:deep","data":%b}' % data
+        assert (await plain.http.post(EVENTS, content=body, headers=headers)).status_code == 201
+
+
+@pytest.mark.parametrize("path", ["negotiate", "report", "../auth/ticket", "../admin/explain"])
+async def test_other_bodies_have_the_same_bound(plain: Gateway, path: str) -> None:
+    headers = plain.bearer("deep", roles=("admin",))
+    for depth in (129, 2_000):
+        body = b'{"x":%b}' % nested(depth - 1)
+        answer = await plain.http.post(f"{EVENTS}/{path}", content=body, headers=headers)
+        check_problem(answer, 422, "invalid-field")
+
+
+@pytest.mark.parametrize("events", ["[]", '[{"event":"a.b","scope":"broadcast","data":1}]'])
+@pytest.mark.parametrize("field", ['"event":"a.b"', '"scope":"broadcast"', '"data":null'])
+async def test_one_event_and_a_batch_in_one_body_are_refused(plain: Gateway, field: str, events: str) -> None:
+    headers = plain.bearer("both", roles=("publisher",))
+    for body in (f'{{{field},"events":{events}}}', f'{{"events":{events},{field}}}'):
+        answer = await plain.http.post(EVENTS, content=body, headers=headers)
+        assert check_problem(answer, 422, "invalid-field")["field"] == "events"
