@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 _CATCH_UP_S = 1.0
 _CONSOLE = "/admin/"
+_BLANKS = b" \t"
+"""Around a field's value, and no part of it (RFC 9110 §5.5); not every server cuts them."""
 _log = structlog.get_logger("gapless.http")
 
 
@@ -239,6 +241,7 @@ class Front:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        scope["headers"] = [(name, value.strip(_BLANKS)) for name, value in scope["headers"]]
         self._proxies.apply(scope)
         origin = None if _is_console(scope) else self._cors.allowed(scope)
         if origin is not None and is_preflight(scope):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+CURSOR_ALIASES: Final = ("lastEventId", "last-event-id", "last_event_id")
+"""Other names of ``?cursor=``: clients that can't set a header field put ``Last-Event-ID`` into the URL."""
 
 
 class Request(NamedTuple):

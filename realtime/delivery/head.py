@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.auth.recent import Recent
-from realtime.request import Request, parse_query
+from realtime.request import CURSOR_ALIASES, Request, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +32,7 @@ _UNUSUAL: Final = frozenset(
 _LENGTH: Final = "content-length"
 _CONDITIONAL: Final = frozenset({"if-none-match", "last-event-id"})
 """What depends on the position too: a request with one of these is another one each time."""
+_ALIASES: Final = frozenset(CURSOR_ALIASES)
 _KEPT_ALIVE: Final = "keep-alive"
 
 
@@ -101,10 +102,12 @@ class Heads:
         if headers is None or _LENGTH in headers:
             return None
         raw_path, _, query = head.target.partition(b"?")
-        key = head.key
+        key, asked = head.key, parse_query(query)
         if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or not _CONDITIONAL.isdisjoint(headers):
             key = b""
-        return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
+        if not _ALIASES.isdisjoint(asked) or asked.get("cursor", "") != head.cursor.decode():
+            key = b""
+        return Request("GET", raw_path.decode(), asked, headers, scheme, peer, key)
 
     def _headers(self, fields: bytes) -> Mapping[str, str] | None:
         known = self._known.get(fields)
