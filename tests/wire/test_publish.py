@@ -187,7 +187,7 @@ async def test_problems_and_other_bodies_have_none_of_them_either(plain: Gateway
     async with plain.stream(BROWSER, ticket=agreed.json()["ticket"]) as stream:
         await stream.next()
         seen = await plain.http.get("/api/v1/admin/connections", headers=admin)
-    assert any(one["client"].get("id") == text for one in seen.json()["connections"])
+    assert any(one["client"].get("client_id") == text for one in seen.json()["connections"])
     assert told.json()["reason"] == text
     for answer in (asked, told, listed, agreed, seen):
         assert not set(answer.text) & set(UNSAFE), answer.text
