@@ -44,8 +44,10 @@ def sseclient(url: str, last: str) -> Iterator[Event]:
     assert spec.loader is not None
     module: Any = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    for event in module.SSEClient(url, last_id=last or None, retry=100):
-        yield event.event, event.id or "", event.data
+    # It reads the chunked coding as text: its last chunk as an empty message, and beyond it what never comes.
+    for event in module.SSEClient(url, last_id=last or None, retry=100, headers={"Connection": "close"}):
+        if event.data:
+            yield event.event, event.id or "", event.data
 
 
 def sseclient_py(url: str, last: str) -> Iterator[Event]:
@@ -78,7 +80,8 @@ def launchdarkly_eventsource(url: str, last: str) -> Iterator[Event]:
     from ld_eventsource.config import ErrorStrategy
 
     again = ErrorStrategy.always_continue()
-    for event in SSEClient(url, initial_retry_delay=_PAUSE_S, last_event_id=last or None, error_strategy=again).events:
+    delays = {"initial_retry_delay": _PAUSE_S, "retry_delay_reset_threshold": 0.5}
+    for event in SSEClient(url, last_event_id=last or None, error_strategy=again, **delays).events:
         yield event.event, event.id or event.last_event_id or "", event.data
 
 

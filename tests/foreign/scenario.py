@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 EVENTS: Final = "/api/v1/events"
 _PACE_S: Final = 0.03
-_BEGUN_S: Final = 20
+_BEGUN_S: Final = 60
 _SILENT_S: Final = 30
 """Who hears nothing new for so long hears nothing any more."""
 _SETTINGS: Final = {
@@ -59,6 +59,7 @@ class Scenario:
         self._redis = RedisServer(directory / "redis")
         self._port = free_port()
         self._gateway = AsyncExitStack()
+        self._http = httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self._port}", timeout=20, trust_env=False)
         self._pid = 0
         self.published: dict[str, Any] = {}
 
@@ -77,6 +78,7 @@ class Scenario:
                 await self._all_heard(readers)
                 return {reader.client: reader.outcome(self.published) for reader in readers}
         finally:
+            await self._http.aclose()
             await self._gateway.aclose()
             self._redis.stop()
 
@@ -97,31 +99,26 @@ class Scenario:
             await self._redis.start()
 
     async def _url(self, client: Client) -> str:
-        base = f"http://127.0.0.1:{self._port}{EVENTS}"
-        if not client.with_cursor:
-            return f"{base}/stream"
-        async with httpx2.AsyncClient(timeout=20, trust_env=False) as http:
-            tail = (await http.get(f"{base}/poll")).json()["cursor"]
-        return f"{base}/stream?cursor={tail}"
+        query = {"cursor": (await self._http.get(f"{EVENTS}/poll")).json()["cursor"]} if client.with_cursor else {}
+        return str(self._http.build_request("GET", f"{EVENTS}/stream", params=query).url)
 
     async def _publish(self, number: int) -> None:
         data = {"number": number, "text": HOSTILE[number % len(HOSTILE)]}
         event = {"event": "test.happened", "scope": "broadcast", "data": data, "idempotency_key": f"n{number}"}
         claims = {"sub": "publisher", "roles": ["publisher"], "exp": int(time.time()) + 600}
         headers = {"Authorization": f"Bearer {jwt.encode(claims, SECRET)}"}
-        async with httpx2.AsyncClient(timeout=20, trust_env=False) as http:
-            ids: list[str] = []
+        ids: list[str] = []
 
-            async def is_in_the_log() -> bool:
-                try:
-                    answer = await http.post(f"http://127.0.0.1:{self._port}{EVENTS}", json=event, headers=headers)
-                except httpx2.TransportError:
-                    return False
-                if answer.status_code == httpx2.codes.CREATED:
-                    ids.append(answer.json()["events"][0]["id"])
-                return bool(ids)
+        async def is_in_the_log() -> bool:
+            try:
+                answer = await self._http.post(EVENTS, json=event, headers=headers)
+            except httpx2.TransportError:
+                return False
+            if answer.status_code == httpx2.codes.CREATED:
+                ids.append(answer.json()["events"][0]["id"])
+            return bool(ids)
 
-            await until(is_in_the_log, _BEGUN_S)
+        await until(is_in_the_log, _BEGUN_S)
         self.published[ids[0]] = data
 
     async def _all_heard(self, readers: Sequence[Reader]) -> None:
