@@ -33,10 +33,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 PAGES: Final = ("/docs/static/", "/admin")
 """What browsers show, and is no API: the files of the page that shows the reference, and the console."""
 KEYWORDS: Final = {
-    *("$ref", "additionalProperties", "allOf", "anyOf", "const", "description", "enum", "examples", "exclusiveMinimum"),
+    *("$ref", "additionalProperties", "allOf", "anyOf", "const", "default", "description", "enum", "examples"),
     *("format", "items", "maxItems", "maxLength", "maximum", "minItems", "minLength", "minProperties", "minimum"),
     *("oneOf", "pattern", "patternProperties", "properties", "propertyNames", "required", "title", "type"),
-    "uniqueItems",
+    *("exclusiveMinimum", "uniqueItems"),
 }
 """Those of JSON Schema 2020-12 that there is a use for here."""
 CREDENTIAL: Final = {"bad-credential", "credential-required", "rate-limited", "keys-unavailable"}
