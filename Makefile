@@ -23,10 +23,12 @@ BOOTSTRAPPED := $(VENV)/.bootstrap-installed
 RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 BENCH := $(VENV)/.bench-installed
+FOREIGN := $(VENV)/foreign/.installed
+MODULES := tests/foreign/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lock bench bench-quick bench-profile docs format clean runtime system
+.PHONY: help setup run test check lock bench bench-quick bench-profile foreign docs format clean runtime system
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,7 +39,7 @@ setup: $(DEV) ## create .venv with everything locked in requirements/ and the pa
 run: $(RUNTIME) ## start a private Valkey, the service, and a page with live events: http://127.0.0.1:8000
 	@exec $$(command -v setpriv >/dev/null && echo setpriv --pdeathsig TERM) $(BIN)/gapless demo $(ARGS)
 
-test: $(DEV) system ## run the tests (ARGS="-k cursor" chooses)
+test: $(DEV) $(FOREIGN) $(MODULES) system ## run the tests (ARGS="-k cursor" chooses)
 	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
@@ -55,6 +57,9 @@ bench-quick: $(BENCH) ## the first three questions of it, in under a minute
 bench-profile: $(BENCH) ## where the gateway's time goes in each question: bench/profiles
 	@$(BIN)/python -m bench --profile $(ARGS)
 
+foreign: $(DEV) $(FOREIGN) $(MODULES) ## SSE clients of PyPI and npm through kills and a restart of Redis: docs/clients.md
+	@$(BIN)/python -m tests.foreign $(ARGS)
+
 docs: $(DEV) ## write docs/configuration.md from the settings and config.toml
 	@$(BIN)/python -m realtime.config.reference
 
@@ -69,6 +74,7 @@ lock: $(BOOTSTRAPPED) ## write requirements/*.txt from pyproject.toml (ARGS=--up
 		--constraints requirements/runtime.txt --output-file requirements/dev.txt
 	$(COMPILE) pyproject.toml --group bench --constraints requirements/bootstrap.txt \
 		--constraints requirements/dev.txt --output-file requirements/bench.txt
+	$(COMPILE) --group foreign --output-file requirements/foreign.txt
 
 clean: ## remove .venv and every cache (data in .gapless stays)
 	rm -rf $(VENV) .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache build dist
@@ -80,7 +86,8 @@ runtime: $(RUNTIME)
 
 # What the tests use and PyPI does not have.
 system:
-	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby gcc=build-essential
+	@$(SETUP) system redis-server chromium curl nginx systemd-analyze=systemd php=php-cli ruby gcc=build-essential \
+		node=nodejs npm
 
 $(BOOTSTRAPPED): requirements/bootstrap.txt $(SETUP)
 	@$(SETUP) venv $(VENV)
@@ -98,4 +105,18 @@ $(DEV): $(RUNTIME) requirements/dev.txt
 
 $(BENCH): $(DEV) requirements/bench.txt
 	$(INSTALL) --require-hashes --requirement requirements/bench.txt
+	@touch $@
+
+# An environment of its own: two of them need versions that nothing else here does. setuptools comes first, for one of
+# them is built here, and no build fetches anything.
+$(FOREIGN): $(DEV) requirements/foreign.txt
+	$(BIN)/python -m venv --clear --without-pip $(VENV)/foreign
+	sed -n '/^setuptools==/,/[^\\]$$/p' requirements/foreign.txt | \
+		$(UV) pip install --quiet --python $(VENV)/foreign/bin/python --require-hashes --requirement -
+	$(UV) pip install --quiet --python $(VENV)/foreign/bin/python --require-hashes --no-build-isolation \
+		--requirement requirements/foreign.txt
+	@touch $@
+
+$(MODULES): tests/foreign/package-lock.json | system
+	cd tests/foreign && npm ci --silent --no-audit --no-fund --ignore-scripts
 	@touch $@

@@ -15,6 +15,7 @@ from realtime.attach import write
 from realtime.channel.event import interest, parse_filter
 from realtime.channel.reader import Reader, Replays
 from realtime.control import CHANNEL
+from realtime.delivery.answers import refusal
 from realtime.delivery.attachment import Attachment
 from realtime.delivery.plan import Plan
 from realtime.errors import Draining, GaplessError, LogUnavailable
@@ -49,7 +50,7 @@ class Feed:
         try:
             attachment = self._attachment(request, exchange)
         except GaplessError as error:
-            write(exchange, self._transport.refuse(error, Terms(retry_ms=self._retry_ms())))
+            write(exchange, refusal(self._transport, error, Terms(retry_ms=self._retry_ms())))
         else:
             attachment.start()
 
@@ -60,7 +61,7 @@ class Feed:
             raise Draining("this gateway is going away: try again", headers={"Connection": "close"})
         if not follower.filled:
             raise LogUnavailable("this gateway has not read the control log yet: try again")
-        begin = start(request, self._transport.resumes_by)
+        begin = start(request, self._transport)
         left_ms = max(1, session.expires_ms - self._sessions.now_ms())
         lifetime_ms = int(self._settings.lifetime * random.uniform(0.8, 1))
         plan = Plan(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from realtime import security
 from realtime.channel.reader import Reader, Start
+from realtime.delivery.answers import refusal
 from realtime.delivery.attachment import Attachment
 from realtime.errors import Draining, GaplessError, LogUnavailable
 from realtime.parameters import is_public, start, visible
@@ -98,7 +99,7 @@ class Attacher:
     def _refuse(self, transport: Transport, request: Request, exchange: Exchange, error: GaplessError) -> None:
         security.note(error, transport.name)
         self._channel.hub.meter.attached(transport.name, error.code)
-        write(exchange, transport.refuse(error, self._planner.refusal(transport, request)))
+        write(exchange, refusal(transport, error, self._planner.refusal(transport, request)))
 
     def _standing(self, transport: Transport, request: Request) -> Standing:
         """Find out who asks, for what, and how that is served."""
@@ -109,7 +110,7 @@ class Attacher:
         credential = self._credentials.anonymous() if public else self._credentials.authenticate(request)
         self._check_open()
         seen = visible(credential.identity, request.query.get("scopes"), request.query.get("events"))
-        start(request, transport.resumes_by)  # what is malformed is said before what is not offered
+        start(request, transport)  # what is malformed is said before what is not offered
         return self._planner.standing(transport, request, credential, seen)
 
     def _check_open(self) -> None:
@@ -122,7 +123,7 @@ class Attacher:
         follower, replays, hub, presence, _ = self._channel
         transport, seen = standing.transport, standing.seen
         self._check_open()
-        begin = start(request, transport.resumes_by)
+        begin = start(request, transport)
         if begin == Start() and is_public(request):
             begin = Start(follower.window.newest(seen))
         plan = self._planner.plan(standing, request, begin)

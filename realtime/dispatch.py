@@ -52,6 +52,8 @@ _FILL_UP_S = 3.0
 _CHANNEL = f"{EVENTS}/"
 _HEALTH = f"{EVENTS}/health"
 _CONSOLE = "/admin/"
+_BLANKS = b" \t"
+"""Around a field's value, and no part of it (RFC 9110 §5.5); not every server cuts them."""
 _log = structlog.get_logger("gapless.http")
 
 
@@ -250,6 +252,7 @@ class Front:
         if scope["type"] != "http":
             await self._application(scope, receive, send)
             return
+        scope["headers"] = [(name, value.strip(_BLANKS)) for name, value in scope["headers"]]
         try:
             check_host(scope)
         except MalformedParameter as error:

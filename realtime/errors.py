@@ -56,6 +56,8 @@ from random import randint
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Final
 
+from realtime.escapes import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -117,7 +119,7 @@ class GaplessError(Exception):
         500 while it is being encoded.
         """
         text = json.dumps(self.problem(), ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "backslashreplace")
+        return escaped(text.encode("utf-8", "backslashreplace"))
 
 
 def _merged(defaults: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:

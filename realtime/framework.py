@@ -19,6 +19,7 @@ from werkzeug.security import safe_join
 
 from realtime.compression import packed, takes_gzip
 from realtime.errors import InvalidField, MalformedBody
+from realtime.escapes import escaped
 from realtime.nesting import DEEPEST, is_closed, is_too_deep
 from realtime.request import from_asgi
 from transports.transport import Answer
@@ -94,7 +95,7 @@ def json(
     """Answer with JSON that nobody keeps; with a ticket in it, it is not compressed."""
     fields = {"content-type": "application/json", "cache-control": "no-store", **(headers or {})}
     given = tuple((name.encode(), text.encode()) for name, text in fields.items())
-    return answered(Answer(status, given, orjson.dumps(value)), has_ticket=has_ticket)
+    return answered(Answer(status, given, escaped(orjson.dumps(value))), has_ticket=has_ticket)
 
 
 def answered(answer: Answer, *, has_ticket: bool = False) -> Response:

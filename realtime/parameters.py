@@ -16,10 +16,12 @@ from realtime.channel.event import (
 )
 from realtime.channel.reader import Start
 from realtime.errors import MalformedParameter
+from realtime.request import CURSOR_ALIASES
 
 if TYPE_CHECKING:
     from realtime.auth import Identity
     from realtime.request import Request
+    from transports.transport import Transport
 
 NOWHERE = Cursor(LARGEST, 0)
 """A cursor that no log has: a position that can't be read can't be resumed."""
@@ -65,24 +67,43 @@ def is_public(request: Request) -> bool:
     return audience is not None
 
 
-def start(request: Request, resumes_by: str) -> Start:
+def start(request: Request, transport: Transport) -> Start:
     """Return where a client wants to begin.
 
     The header field that a transport resumes by comes first; what can't be read there can't be resumed, and is no
     error, for a browser can't drop it.
 
     Raises:
-        MalformedParameter: ``?cursor=`` is neither a cursor nor ``earliest``.
+        MalformedParameter: the URL's position is neither a cursor nor ``earliest``, or it names two.
     """
-    asked = request.query.get("cursor")
-    begin = Start() if asked is None else position("cursor", asked)
-    last = request.header(resumes_by) if resumes_by else ""
+    begin = _start_in_url(request, transport)
+    last = request.header(transport.resumes_by) if transport.resumes_by else ""
     if not last:
         return begin
     try:
         return Start(parse_cursor(last), requested=last)
     except ValueError:
         return Start(NOWHERE, requested=last[:_SHOWN])
+
+
+def has_position(request: Request) -> bool:
+    """Tell whether a request's URL says where to begin."""
+    return "cursor" in request.query or any(request.query.get(name) for name in CURSOR_ALIASES)
+
+
+def _start_in_url(request: Request, transport: Transport) -> Start:
+    """Read ``?cursor=`` or one of its aliases; an empty alias is none, as an empty ``Last-Event-ID`` is.
+
+    A stand-in for an ``EventSource`` repeats its URL and adds an alias. It counts before ``cursor`` there, as the
+    header field does for which it stands.
+    """
+    found = {name: request.query[name] for name in CURSOR_ALIASES if request.query.get(name)}
+    if "cursor" in request.query and not (found and transport.takes_no_problem(request.header("accept"))):
+        found["cursor"] = request.query["cursor"]
+    if len(set(found.values())) > 1:
+        message = f"{', '.join(found)}: they name the same position, and differ"
+        raise MalformedParameter(message)
+    return next((position(name, text) for name, text in found.items()), Start())
 
 
 def position(name: str, text: str) -> Start:

@@ -15,7 +15,7 @@ from realtime.compression import takes_gzip
 from realtime.delivery.controls import control
 from realtime.delivery.plan import NO_TICKET, Plan
 from realtime.errors import GaplessError
-from realtime.parameters import is_public, start, whole_number
+from realtime.parameters import has_position, is_public, start, whole_number
 from realtime.presence import known_as
 from realtime.standing import FOR_GOOD, Standing
 from transports.transport import Terms
@@ -146,7 +146,7 @@ class Planner:
         if not transport.takes_no_problem(request.header("accept")):
             return None
         try:
-            begin = start(request, transport.resumes_by)
+            begin = start(request, transport)
         except GaplessError:
             begin = Start()
         from_now = begin == Start() and self._follower.filled
@@ -168,6 +168,7 @@ class Planner:
             stays_open=standing.served.stays_open,
             public=public,
             given=begin.cursor,
+            repeats=public and begin.requested == str(begin.cursor),
             unchanged=begin.cursor is not None and self._holds(request, begin.cursor),
         )
 
@@ -208,7 +209,7 @@ def _hold(transport: Transport, request: Request, served: Served) -> int:
     """Return how long an answer that does not stay open may wait."""
     asked = request.query.get("hold_ms")
     longest_ms = _LONGEST_MS if asked is None else whole_number("hold_ms", asked, 0, _LONGEST_MS)
-    if transport.stays_open or "cursor" not in request.query:
+    if transport.stays_open or not has_position(request):
         return 0
     return min(transport.hold(served.parameters), longest_ms)
 

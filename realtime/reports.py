@@ -30,7 +30,8 @@ _MOST: Final = 65_536
 _MOST_LATENCIES: Final = 100
 _LONGEST_MS: Final = 3_600_000
 
-_Length = Annotated[StrictInt | StrictFloat, Field(ge=0, le=_LONGEST_MS)]
+_BOUNDS: Final = Field(ge=0, le=_LONGEST_MS)
+_Length = Annotated[StrictInt, _BOUNDS] | Annotated[StrictFloat, _BOUNDS]
 
 
 class Report(BaseModel):

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _NAME: Final = r"(?:[A-Za-z0-9-]{1,63}\.)*[A-Za-z0-9-]{1,63}\.?"
 _HOST: Final = re.compile(rf"(?:{_NAME}|\[[A-Fa-f0-9]*:[A-Fa-f0-9.:]+\])(?::([1-9][0-9]{{0,4}}))?")
 _LARGEST_PORT: Final = 65_535
+CURSOR_ALIASES: Final = ("lastEventId", "last-event-id", "last_event_id")
+"""Other names of ``?cursor=``: clients that can't set a header field put ``Last-Event-ID`` into the URL."""
 
 
 class Request(NamedTuple):

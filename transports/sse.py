@@ -2,19 +2,19 @@
 
 A stock ``EventSource`` takes every status but 200 for final and can't read a body, so what others are told by a status
 is told here within the stream's own means: events if there are any, a delay, an ``id:``, and the end (PROTOCOL §4).
+
+Every block has data. Widely used clients dispatch a block that has none as an empty message, which is no JSON.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from transports.transport import Answer, Delivery, Headers, Terms, Transport, problem
+from transports.transport import Answer, Delivery, Headers, Terms, Transport
 
 if TYPE_CHECKING:
-    from realtime.channel.event import Control, Cursor, Entry
-    from realtime.errors import GaplessError
+    from realtime.channel.event import Control, Entry
 
-_COME_AGAIN = (429, *range(500, 600))
 _A_DAY_MS = 86_400_000
 
 
@@ -29,7 +29,7 @@ class SSE(Transport):
     moves_to = "polling"
 
     def open(self, terms: Terms) -> Answer:
-        """Begin with the delay before the client may come back."""
+        """Begin with the delay before the client may come back: the first line of the first block."""
         return Answer(200, self.headers(terms), _retry(terms.retry_ms))
 
     def frame(self, entry: Entry) -> bytes:
@@ -39,30 +39,28 @@ class SSE(Transport):
     def control(self, control: Control) -> bytes:
         """Encode a control event; one with a cursor moves the client's ``Last-Event-ID`` there."""
         lines = b"event: %b\ndata: %b\n\n" % (control.event.encode(), control.envelope())
-        return lines if control.cursor is None else _id(control.cursor) + lines
+        return lines if control.cursor is None else b"id: %d-%d\n%b" % (*control.cursor, lines)
 
     def answer(self, terms: Terms, delivery: Delivery) -> Answer:
-        """SSE-polling: what is new, when to come back, and the end.
+        """SSE-polling: when to come back, what is new, and the end.
 
-        The position comes last, in a block without data: it dispatches nothing and still sets the last event id.
+        The last frame is the engine's `heartbeat.sent`, which sets the last event id to the position.
         """
-        parts = (_retry(terms.next_poll_ms), *delivery.controls, *delivery.frames, _id(delivery.position), b"\n")
-        return Answer(200, self.headers(terms), b"".join(parts))
+        return Answer(
+            200, self.headers(terms), b"".join((_retry(terms.next_poll_ms), *delivery.controls, *delivery.frames))
+        )
 
-    def dismiss(self, terms: Terms) -> bytes:  # noqa: ARG002 - part of the interface
+    def dismiss(self, terms: Terms, said: Control) -> bytes:  # noqa: ARG002 - part of the interface
         """Let an EventSource, which always comes back, come back tomorrow."""
-        return _retry(_A_DAY_MS)
+        return _retry(_A_DAY_MS) + self.control(said)
 
-    def refuse(self, error: GaplessError, terms: Terms | None) -> Answer:
-        """Send an EventSource away for a while when it may come back; let any other error be final.
+    def defer(self, terms: Terms, said: Control) -> Answer:
+        """Send an EventSource away for a while.
 
         An ``id:`` without a value lets one that has no position ask as it did before.
         """
-        if terms is None or error.status not in _COME_AGAIN:
-            return problem(error)
-        position = _id(terms.given) if terms.given else b"id:\n"
-        close = ((b"connection", b"close"),) if "Connection" in error.headers else ()
-        return Answer(200, (*self.headers(terms), *close), _retry(terms.retry_ms) + position + b"\n")
+        position = b"" if said.cursor else b"id:\n"
+        return Answer(200, self.headers(terms), _retry(terms.retry_ms) + position + self.control(said))
 
     def headers(self, terms: Terms) -> Headers:  # noqa: ARG002 - the same for everyone
         """Forbid caches and proxies to keep, change or hold back the stream."""
@@ -79,8 +77,5 @@ class SSE(Transport):
 
 
 def _retry(ms: int) -> bytes:
-    return b"retry: %d\n\n" % ms
-
-
-def _id(cursor: Cursor) -> bytes:
-    return b"id: %d-%d\n" % cursor
+    """Write the delay: a line of the block that comes next."""
+    return b"retry: %d\n" % ms

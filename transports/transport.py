@@ -48,6 +48,8 @@ class Terms(NamedTuple):
     public: bool = False
     given: Cursor | None = None
     """The cursor that came with the request."""
+    repeats: bool = False
+    """Whether the client's next request is this one again if `given` is still its cursor."""
     unchanged: bool = False
     """Whether the client says that it holds the answer to exactly `given` (If-None-Match), young enough to keep."""
 
@@ -109,13 +111,13 @@ class Transport(ABC):
         """Return the last bytes of an answer that stayed open."""
         return b""
 
-    def dismiss(self, terms: Terms) -> bytes:
-        """Return the last bytes of an answer whose client is not to come back by itself."""
-        return self.close(terms)
+    def dismiss(self, terms: Terms, said: Control) -> bytes:
+        """Return the last bytes of an answer: `said`, to a client that is not to come back by itself, and the end."""
+        return self.control(said) + self.close(terms)
 
-    def refuse(self, error: GaplessError, terms: Terms | None) -> Answer:  # noqa: ARG002 - part of the interface
-        """Say no. `terms` is given to a client that can't read a problem (PROTOCOL §4, SSE), else `None`."""
-        return problem(error)
+    def defer(self, terms: Terms, said: Control) -> Answer:
+        """Send a client away that can't read a problem and may come back; `said` tells it why (PROTOCOL §4, SSE)."""
+        return Answer(200, self.headers(terms), self.control(said))
 
     def headers(self, terms: Terms) -> Headers:
         """Return the header fields of an answer."""

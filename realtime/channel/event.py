@@ -1,7 +1,8 @@
 """Events, cursors and scopes: the values everything else is about.
 
 Pure. An event is stored once, from ``"event"`` on, as finished JSON; its id and time are put before it when it is read
-(PROTOCOL §2). `data` is carried as the bytes its publisher sent and is never parsed on the way.
+(PROTOCOL §2). `data` is carried as the bytes its publisher sent, but for `realtime.escapes`, and is never parsed on
+the way.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
+
+from realtime.escapes import escaped
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -262,7 +265,7 @@ class Entry:
         self.id = id_
         self.channel = channel
         self.scope = scope
-        self.stored = stored
+        self.stored = stored = escaped(stored)
         self.event = stored_type(stored) if scope else ""
         self.frames: dict[str, bytes] = {}
         self.number = 0
@@ -307,7 +310,7 @@ class Control:
     def envelope(self) -> bytes:
         """Write the envelope without ``id``, ``scope`` and ``version``; without ``data`` when there is none."""
         head = b'{"time":"%b","event":"%b"' % (timestamp(self.ms), self.event.encode())
-        return head + (b',"data":%b}' % orjson.dumps(self.data) if self.data else b"}")
+        return head + (b',"data":%b}' % escaped(orjson.dumps(self.data)) if self.data else b"}")
 
 
 def stored_envelope(  # noqa: PLR0913 - one for each field
@@ -328,7 +331,7 @@ def stored_envelope(  # noqa: PLR0913 - one for each field
         optional = b',"key":' + orjson.dumps(key)
     if origin is not None:
         optional += b',"origin":' + orjson.dumps(origin)
-    return b'%b%b,"data":%b}' % (_stored_head(event, scope, version), optional, data)
+    return escaped(b'%b%b,"data":%b}' % (_stored_head(event, scope, version), optional, data))
 
 
 @lru_cache(maxsize=16384)

@@ -8,18 +8,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from realtime.compression import packed
-from transports.transport import Answer, Delivery, Terms, with_length
+from realtime.delivery.controls import control
+from transports.transport import Answer, Delivery, Terms, problem, with_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from realtime.channel.event import Cursor, Entry
+    from realtime.errors import GaplessError
     from transports.transport import Transport
 
 _MOST: Final = 256
 _LARGEST: Final = 64 * 1024
 OK: Final = 200
 NOT_MODIFIED: Final = 304
+_TOO_MANY: Final = 429
+_SERVERS: Final = 500
+"""From here on, the server is at fault (RFC 9110 §15.6)."""
 
 WAIT: Final = Answer(0, ())
 """No answer: a client's request is to wait for one."""
@@ -69,6 +74,19 @@ def whole(transport: Transport, terms: Terms, delivery: Delivery, *, gzip: bool)
     if delivery.ticket is None:  # a secret beside what others may have chosen is not compressed
         answer = packed(answer, takes_gzip=gzip)
     return answer if answer.status == NOT_MODIFIED else with_length(answer)
+
+
+def refusal(transport: Transport, error: GaplessError, terms: Terms | None) -> Answer:
+    """Say no: by a problem, or, with `terms`, to a client that can't read one (PROTOCOL §4, SSE).
+
+    Such a client takes every status but 200 for final. It is sent away for a while where it may come back.
+    """
+    if terms is None or not (error.status == _TOO_MANY or error.status >= _SERVERS):
+        return problem(error)
+    said = control("connection.deferred", terms.given, code=error.code, retry_ms=terms.retry_ms)
+    status, headers, body = transport.defer(terms, said)
+    close = ((b"connection", b"close"),) if "Connection" in error.headers else ()
+    return Answer(status, (*headers, *close), body)
 
 
 def encode(transport: Transport, entry: Entry) -> bytes:

@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from realtime.delivery.answers import encode, whole
-from realtime.delivery.controls import control, truncated
+from realtime.delivery.answers import encode, refusal, whole
+from realtime.delivery.controls import control, heartbeat, truncated
 from realtime.delivery.group import share
 from realtime.delivery.meter import AS_POLLING, GONE
 from realtime.delivery.owed import CATCH_UP_MS
@@ -339,7 +339,7 @@ class Attachment:
             self._farewell = said
         elif self.stays_open and not self.is_over:
             self._end(str(said.data.get("code", said.event)))
-            self.exchange.end(self.transport.control(said) + self.transport.dismiss(self.plan.terms))
+            self.exchange.end(self.transport.dismiss(self.plan.terms, said))
         elif not self.is_over:
             self._answer((), (said,))
 
@@ -412,7 +412,7 @@ class Attachment:
         self._stamp_ms = self._hub.wheel.now_ms()
         if self.state is not State.OPENING and self.exchange.writable:
             position = self.position
-            self._write(self.transport.control(control("heartbeat.sent", position, cursor=str(position))))
+            self._write(self.transport.control(heartbeat(position)))
 
     def _expire(self) -> None:
         self.tell(control("ticket.expired"))
@@ -574,6 +574,8 @@ class Attachment:
             if terms.public:
                 position, controls = entries[-1].id if entries else terms.given or position, ()
             frames = [encode(transport, entry) for entry in entries]
+            if transport.stays_open:  # its clients take their position from what they are told last
+                frames.append(transport.control(heartbeat(position)))
             delivery = Delivery(frames, [transport.control(one) for one in controls], position, more, ticket)
             answer = whole(transport, terms, delivery, gzip=plan.gzip)
         else:
@@ -592,7 +594,7 @@ class Attachment:
 
     def _refuse(self, error: GaplessError) -> None:
         if self.state is not State.ENDED:
-            answer = self.transport.refuse(error, self.plan.refusal)
+            answer = refusal(self.transport, error, self.plan.refusal)
             self._hub.meter.attached(self.transport.name, error.code)
             self._hub.meter.wrote(self.transport.name, len(answer.body))
             self._send(with_length(answer), error.code)

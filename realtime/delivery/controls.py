@@ -17,6 +17,11 @@ def control(event: str, position: Cursor | None = None, **data: object) -> Contr
     return Control(event, data, time.time_ns() // 1_000_000, position)
 
 
+def heartbeat(position: Cursor) -> Control:
+    """Say that the line is alive, and up to where the log has been examined."""
+    return control("heartbeat.sent", position, cursor=str(position))
+
+
 def truncated(truncation: Truncation) -> Control:
     """Say that a cursor can't be resumed, and where it goes on."""
     requested, floor, cursor, _ = truncation

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from realtime.auth.recent import Recent
-from realtime.request import Request, is_host, parse_query
+from realtime.request import CURSOR_ALIASES, Request, is_host, parse_query
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +34,7 @@ _LENGTH: Final = "content-length"
 _IF_NONE_MATCH: Final = "if-none-match"
 _LAST_EVENT_ID: Final = "last-event-id"
 _TAG: Final = re.compile(rb'\r\nif-none-match: ?(?:W/)?"([0-9-]+)"\r\n', re.IGNORECASE)
+_ALIASES: Final = frozenset(CURSOR_ALIASES)
 _KEPT_ALIVE: Final = "keep-alive"
 
 
@@ -114,10 +115,12 @@ class Heads:
         if headers is None or _LENGTH in headers:
             return None
         raw_path, _, query = head.target.partition(b"?")
-        key = head.key
+        key, asked = head.key, parse_query(query)
         if query.count(_CURSOR) >= _TWICE or len(key) > _MOST_KEPT or _depends(head, headers):
             key = b""
-        return Request("GET", raw_path.decode(), parse_query(query), headers, scheme, peer, key)
+        if not _ALIASES.isdisjoint(asked) or asked.get("cursor", "") != head.cursor.decode():
+            key = b""
+        return Request("GET", raw_path.decode(), asked, headers, scheme, peer, key)
 
     def _headers(self, fields: bytes) -> Mapping[str, str] | None:
         known = self._known.get(fields)

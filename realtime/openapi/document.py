@@ -61,6 +61,7 @@ class Document:
     def value(self) -> Schema:
         """The document, ready for JSON."""
         models = {model: None for one in self.operations for model in _models(one)}
+        kinds = {kind for one in self.operations for kind in one.errors}
         return {
             "openapi": "3.1.0",
             "info": {
@@ -69,11 +70,12 @@ class Document:
                 "description": _LINE.sub(" ", _ABOUT),
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
+            "servers": [{"url": "/", "description": "Where this document comes from."}],
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             "paths": _paths(self.operations),
             "components": {
                 "securitySchemes": _SCHEMES,
-                "schemas": {**problems.components(), **schemas.components(models)},
+                "schemas": {**problems.components(kinds), **schemas.components(models)},
             },
         }
 

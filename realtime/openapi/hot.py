@@ -20,6 +20,7 @@ from realtime.openapi.answers import CURSOR, Events, Polled
 from realtime.openapi.operation import CLIENT, REFUSED, Answer, Operation, header, query
 from realtime.openapi.parameters import AUDIENCE, EVENT_TYPES, LIMIT, SCOPES, position
 from realtime.openapi.samples import AFTER, ID, POLLED, STREAM
+from realtime.request import CURSOR_ALIASES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +36,7 @@ _HOLD: Final = query(
     {"type": "integer", "minimum": 0, "maximum": 2**53 - 1},
     25_000,
 )
+_WHERE: Final = f"Where to go on (also taken as {', '.join(f'`{name}`' for name in CURSOR_ALIASES)})"
 _UNLESS: Final = header(
     "If-None-Match",
     "The `ETag` of the last answer; `304` when there is nothing to say beyond it.",
@@ -44,8 +46,12 @@ _UNLESS: Final = header(
 _STREAM: Final = """\
 Whoever sends an `Accept` with `text/event-stream` and without `application/problem+json`, as a stock `EventSource`
 does, is told in the stream's own terms what others are told with a status: when it is moved to another transport, it
-gets what is new, `retry:`, and the end (SSE-polling); when the service can't serve it now, `retry:` and the end."""
+gets what is new, `retry:`, and the end (SSE-polling); when the service can't serve it now, `retry:`, the control event
+`connection.deferred`, and the end."""
 _CACHING: Final = {"Cache-Control": "`private, no-store`; with `audience=public`, `public, max-age=1`"}
+_UNLESS_ASKED_AGAIN: Final = {
+    "Cache-Control": f"{_CACHING['Cache-Control']}, or `no-store` where the `cursor` is the one that was given"
+}
 
 
 class _Own(NamedTuple):
@@ -81,7 +87,7 @@ _BUILT_IN: Final = {
                 "What is new, as soon as there is something; empty when the hold has passed.",
                 Events,
                 {**AFTER, "control": []},
-                headers=_CACHING,
+                headers=_UNLESS_ASKED_AGAIN,
             ),
         ),
         (_HOLD, LIMIT),
@@ -131,7 +137,7 @@ def _operation(transport: Transport) -> Operation:
         (*_COMMON, *own.errors),
         own.description,
         CLIENT,
-        (position("cursor", "Where to go on"), EVENT_TYPES, SCOPES, AUDIENCE, *own.parameters, *_resuming(transport)),
+        (position("cursor", _WHERE), EVENT_TYPES, SCOPES, AUDIENCE, *own.parameters, *_resuming(transport)),
     )
 
 

@@ -47,9 +47,10 @@ def answered(kind: type[GaplessError] = errors.GaplessError) -> Iterator[type[Ga
         yield from answered(below)
 
 
-def components() -> Schema:
-    """Return the schema of each error, by the name of its class."""
-    return {kind.__name__: _schema(kind) for kind in answered()}
+def components(kinds: Iterable[type[GaplessError]]) -> Schema:
+    """Return the schema of each of these errors, by the name of its class."""
+    told = {*kinds, errors.InternalError}
+    return {kind.__name__: _schema(kind) for kind in answered() if kind in told}
 
 
 def responses(kinds: Iterable[type[GaplessError]]) -> Schema:

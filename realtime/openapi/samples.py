@@ -28,7 +28,7 @@ ENVELOPE: Final = {
 AFTER: Final = {"events": [ENVELOPE], "cursor": ID, "more": False}
 POLLED: Final = {**AFTER, "control": [], "next_poll_ms": 5000}
 STREAM: Final = (
-    "retry: 965\n\n"
+    "retry: 965\n"
     f"id: {ID}\nevent: connection.established\n"
     f'data: {{"time":"{TIME}","event":"connection.established","data":{{"session":"{SESSION}","transport":"sse",'
     f'"cursor":"{ID}","heartbeat_ms":15000,"lifetime_ms":600000}}}}\n\n'

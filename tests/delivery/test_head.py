@@ -57,7 +57,17 @@ def test_what_differs_in_anything_else_is_another_kind(other: str) -> None:
     assert key("/p?cursor=5-6&limit=1") != key("/p?cursor=5-6&limit=1", FIELDS + b"X-Odd: 1\r\n")
 
 
-@pytest.mark.parametrize("target", ["/p?cursor=1-1&cursor=2-2", "/p?cursor=1-1&x=cursor=2-2"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/p?cursor=1-1&cursor=2-2",
+        "/p?cursor=1-1&x=cursor=2-2",
+        "/p?cursor=1-1&%63ursor=2-2",
+        "/p?cursor=1-1&lastEventId=2-2",
+        "/p?cursor=1-1&last%2Devent-id=2-2",
+        "/p?last_event_id=2-2",
+    ],
+)
 def test_two_cursors_are_of_no_kind(target: str) -> None:
     assert key(target) == b""
 

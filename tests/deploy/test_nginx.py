@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from datetime import datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -415,7 +416,11 @@ async def test_while_no_gateway_answers_an_event_source_is_sent_away_and_the_res
         async with stream(client, BROWSER) as one:
             assert one.answer.status_code == 200, "any other status would be final"
             assert one.answer.headers["content-type"] == "text/event-stream; charset=utf-8"
-            assert await one.rest() == []
+            (deferred,) = await one.rest()
+            told = json.loads(deferred.data)
+            assert (deferred.event, deferred.last_event_id) == ("connection.deferred", ""), "it stays where it was"
+            assert datetime.fromisoformat(told["time"]).tzinfo is not None
+            assert told["data"] == {"code": "draining", "retry_ms": one.parser.retry_ms}
             assert 3000 <= (one.parser.retry_ms or 0) <= 7000
         for answer in (
             await client.get(STREAM, headers=SDK),

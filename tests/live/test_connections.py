@@ -240,7 +240,9 @@ async def test_a_gateway_that_drains_sends_everybody_away_takes_nobody_and_loses
             check_problem(answer, 503, "draining")
             assert answer.headers["connection"] == "close"
             answer = await going.http.get(STREAM, params=client.query(), headers=BROWSER)
-            assert [block.names for block in blocks(answer.text)] == [("retry",), ("id",)]
+            (deferred,) = blocks(answer.text)
+            assert deferred["event"] == "connection.deferred"
+            assert deferred.envelope["data"] == {"code": "draining", "retry_ms": int(deferred["retry"])}
             await pair.here.publish({"scope": f"user:{sub}", "data": 1})
             heard = [message.data for message in await quickly(stream.rest(), 600)]
         client.gateway, client.cursor = pair.here, stream.parser.last_event_id

@@ -272,8 +272,9 @@ async def test_with_everything_switched_off_each_is_sent_away_in_its_own_words_a
         check_problem(answer, 503, "no-transport")
     headers = {**pair.there.bearer(), **BROWSER, "Last-Event-ID": client.cursor}
     answer = await pair.there.http.get(STREAM, headers=headers)
-    retry, position = blocks(answer.text)
-    assert (retry.names, position.fields) == (("retry",), (("id", client.cursor),))
+    (deferred,) = blocks(answer.text)
+    assert (deferred["event"], deferred["id"]) == ("connection.deferred", client.cursor)
+    assert deferred.envelope["data"]["code"] == "no-transport"
     await prefer(pair, *ORDER, transports={name: {"enabled": True} for name in ORDER})
     async with client.stream():
         pass

@@ -6,19 +6,18 @@ import codecs
 import json
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realtime.errors import BadCredential, Draining, LogUnavailable, ScopeNotHeld
+from realtime.channel.event import Entry
 from tests.support.stream import EventStream, Message
 from tests.transports.samples import TIME, control, cursor, delivery, entry, terms, truncated
 from transports.sse import SSE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from realtime.channel.event import Entry
+    from collections.abc import Callable, Iterable
 
 sse = SSE()
 
@@ -129,19 +128,18 @@ def test_a_cut_between_truncation_and_the_first_event_resumes_behind_the_truncat
 
 
 def test_an_answer_that_ends_says_when_to_come_back_then_what_is_new_then_the_position() -> None:
-    answer = sse.answer(terms(next_poll_ms=4321), delivery(sse.frame(entry(2)), position=cursor(8)))
+    answer = sse.answer(terms(next_poll_ms=4321), delivery(sse.frame(entry(2)), beat(8), position=cursor(8)))
     text = answer.body.decode()
     assert answer.status == 200
-    assert text.startswith("retry: 4321\n\n")
-    assert text.endswith(f"\n\nid: {cursor(8)}\n\n")
+    assert text.startswith(f"retry: 4321\nid: {cursor(2)}\n")
     parser = EventStream()
-    assert [message.last_event_id for message in parser.feed(text)] == [str(cursor(2))]
+    assert [message.last_event_id for message in parser.feed(text)] == [str(cursor(2)), str(cursor(8))]
     assert (parser.retry_ms, parser.last_event_id) == (4321, str(cursor(8)))
 
 
-def test_an_answer_with_nothing_new_dispatches_nothing_and_sets_the_position() -> None:
+def test_an_answer_with_nothing_new_dispatches_a_heartbeat_and_sets_the_position() -> None:
     parser = EventStream(last_event_id=str(cursor(1)))
-    assert parser.feed(polled([], position=6, given=1).decode()) == []
+    assert [message.event for message in parser.feed(polled([], position=6, given=1).decode())] == ["heartbeat.sent"]
     assert parser.last_event_id == str(cursor(6))
 
 
@@ -157,7 +155,7 @@ def test_an_answer_carries_control_events_before_events() -> None:
 
 def test_a_stream_begins_with_the_delay_and_is_kept_by_nobody() -> None:
     answer = sse.open(terms(retry_ms=1234))
-    assert (answer.status, answer.body) == (200, b"retry: 1234\n\n")
+    assert (answer.status, answer.body) == (200, b"retry: 1234\n"), "a line of the first block"
     assert dict(answer.headers) == {
         b"content-type": b"text/event-stream; charset=utf-8",
         b"cache-control": b"no-store, no-transform",
@@ -181,34 +179,74 @@ def test_an_event_source_is_known_by_what_it_accepts(accept: str, is_event_sourc
     assert sse.takes_no_problem(accept) is is_event_source
 
 
-@pytest.mark.parametrize("error", [Draining("later"), LogUnavailable("later")], ids=lambda error: error.code)
-def test_an_event_source_that_may_come_back_is_sent_away_for_a_while(error: Draining | LogUnavailable) -> None:
-    answer = sse.refuse(error, terms(retry_ms=7000, given=cursor(3)))
+def test_who_is_sent_away_is_told_so_with_its_position() -> None:
+    answer = sse.defer(terms(retry_ms=7000), control("connection.deferred", cursor(3), code="draining", retry_ms=7000))
     parser = EventStream()
     assert answer.status == 200
-    assert parser.feed(answer.body.decode()) == []
+    assert [(one.event, one.last_event_id) for one in parser.feed(answer.body.decode())] == [
+        ("connection.deferred", str(cursor(3)))
+    ]
     assert (parser.retry_ms, parser.last_event_id) == (7000, str(cursor(3)))
 
 
-def test_an_event_source_without_a_position_gets_an_id_without_a_value_and_asks_as_before() -> None:
-    answer = sse.refuse(Draining("later"), terms(retry_ms=7000))
-    assert answer.body == b"retry: 7000\n\nid:\n\n"
-    parser = EventStream()
-    assert parser.feed(answer.body.decode()) == []
+def test_who_is_sent_away_without_a_position_gets_an_id_without_a_value_and_asks_as_before() -> None:
+    answer = sse.defer(terms(retry_ms=7000), control("connection.deferred", code="draining", retry_ms=7000))
+    assert answer.body.startswith(b"retry: 7000\nid:\nevent: connection.deferred\ndata: {")
+    parser = EventStream(last_event_id="1-1")
+    assert len(parser.feed(answer.body.decode())) == 1
     assert (parser.retry_ms, parser.last_event_id) == (7000, "")
 
 
-@pytest.mark.parametrize("error", [BadCredential("no"), ScopeNotHeld("no")], ids=lambda error: error.code)
-def test_what_is_final_is_a_status_for_an_event_source_too(error: BadCredential | ScopeNotHeld) -> None:
-    assert sse.refuse(error, terms(given=cursor(3))).status == error.status
+def test_who_is_dismissed_is_told_so_and_comes_back_tomorrow() -> None:
+    parser = EventStream()
+    said = control("connection.closed", code="closed-by-admin")
+    assert [one.event for one in parser.feed(sse.dismiss(terms(), said).decode())] == ["connection.closed"]
+    assert parser.retry_ms == 86_400_000
 
 
-def test_whoever_reads_problems_gets_one() -> None:
-    answer = sse.refuse(Draining("later"), None)
-    assert answer.status == 503
-    assert json.loads(answer.body)["code"] == "draining"
-    assert dict(answer.headers)[b"content-type"] == b"application/problem+json"
-    assert b"retry-after" in dict(answer.headers)
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(lambda: sse.open(terms()).body + established(1), id="open"),
+        pytest.param(lambda: polled([], position=6, given=1), id="nothing new"),
+        pytest.param(lambda: polled([entry(5)], position=6, given=1), id="something new"),
+        pytest.param(lambda: sse.defer(terms(), control("connection.deferred")).body, id="deferred"),
+        pytest.param(lambda: sse.dismiss(terms(), control("connection.closed")), id="dismissed"),
+    ],
+)
+def test_every_block_has_one_line_of_json(body: Callable[[], bytes]) -> None:
+    """Clients that dispatch a block without data as an empty message parse nothing but JSON."""
+    blocks = body().decode().removesuffix("\n\n").split("\n\n")
+    for block in blocks:
+        (data,) = [line.removeprefix("data: ") for line in block.split("\n") if line.startswith("data: ")]
+        assert isinstance(json.loads(data), dict)
+
+
+LINE_ENDS = "\r\n\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029"
+
+
+@pytest.mark.parametrize("letter", [*LINE_ENDS, "\ufeff", "\x7f", "\x80", "\x9f"], ids=ascii)
+@pytest.mark.parametrize(
+    "framed",
+    [
+        pytest.param(lambda text: sse.frame(Entry(cursor(1), "main", "broadcast", raw(text))), id="event"),
+        pytest.param(lambda text: sse.frame(entry(1, text)), id="published event"),
+        pytest.param(lambda text: sse.control(control("history.truncated", requested=text)), id="control event"),
+    ],
+)
+def test_whoever_splits_lines_as_unicode_does_reads_the_same(framed: Callable[[str], bytes], letter: str) -> None:
+    data = f"hi{letter}id: 1-1{letter}event: connection.closed"
+    text = framed(data).decode()
+    assert text.splitlines() == text.removesuffix("\n").split("\n")
+    assert letter in "\r\n" or letter not in text
+    (message,) = read(text.encode())
+    told = json.loads(message.data)["data"]
+    assert data == (told["requested"] if isinstance(told, dict) else told)
+
+
+def raw(text: str) -> bytes:
+    """Write a stored envelope as an older version did."""
+    return b'"event":"test.happened","scope":"broadcast","version":1,"data":%b}' % orjson.dumps(text)
 
 
 def read(*pieces: bytes) -> list[Message]:
@@ -223,5 +261,10 @@ def established(number: int) -> bytes:
 
 def polled(entries: Iterable[Entry], *, position: int, given: int) -> bytes:
     """Answer as SSE-polling."""
-    frames = [sse.frame(one) for one in entries]
+    frames = [*(sse.frame(one) for one in entries), beat(position)]
     return sse.answer(terms(given=cursor(given)), delivery(*frames, position=cursor(position))).body
+
+
+def beat(number: int) -> bytes:
+    """Say a position, as the engine does behind the events of an answer that ends."""
+    return sse.control(control("heartbeat.sent", cursor(number), cursor=str(cursor(number))))

@@ -151,6 +151,25 @@ async def test_a_held_one_is_answered_with_the_next_visible_event(public: Gatewa
     assert (await get(public, LONG_POLL, scopes=scope, cursor=published)).json()["cursor"] == published
 
 
+@pytest.mark.parametrize("hold", [{}, {"hold_ms": "0"}], ids=["held", "at once"])
+async def test_no_cache_keeps_a_long_poll_after_which_the_same_url_is_asked_for(
+    public: Gateway, hold: dict[str, str]
+) -> None:
+    scope = news()
+    ids = await public.publish({"scope": scope}, {"scope": scope})
+    kept = "public, max-age=1"
+    caching = {cursor: await caching_at(public, LONG_POLL, scope, hold, cursor) for cursor in ["", "earliest", *ids]}
+    assert caching == {"": kept, "earliest": kept, ids[0]: kept, ids[1]: "no-store"}
+    assert await caching_at(public, POLL, scope, {}, ids[1]) == kept, "its client waits for its interval"
+
+
+async def caching_at(public: Gateway, path: str, scope: str, query: dict[str, str], cursor: str) -> str:
+    begin = {"cursor": cursor} if cursor else {}
+    answer = await get(public, path, scopes=scope, **query, **begin)
+    assert answer.headers["access-control-allow-origin"] == "*"
+    return answer.headers["cache-control"]
+
+
 @pytest.mark.parametrize("path", BODIES)
 @pytest.mark.parametrize("cursor", ["1-1", "9007199254740991-1"])
 async def test_what_cannot_be_resumed_is_410_with_the_floor(public: Gateway, path: str, cursor: str) -> None:

@@ -15,6 +15,7 @@ from tests.wire.support import (
     EVENTS,
     HISTORY,
     LONG_POLL,
+    NEGOTIATE,
     POLL,
     bare,
     check_problem,
@@ -127,7 +128,6 @@ DATA = [
     '"a\\nb\\r\\t\\"\\\\\\/\\b\\f"',
     '"\\u0000"',
     '"\\u2028\\u2029\\u0085"',
-    '"\u2028\u2029\u0085\ufeff"',
     '"\\ud83d\\ude00"',
     '"\U0001f600 é ü 漢"',
     '"</script><!--"',
@@ -140,6 +140,58 @@ DATA = [
     '"' + "x" * 60_000 + '"',
     "[" * 128 + "]" * 128,
 ]
+
+
+LINE_ENDS = "\u0085\u2028\u2029"
+UNSAFE = [*LINE_ENDS, "\ufeff", "\x7f", "\x80", "\x9f"]
+
+
+@pytest.mark.parametrize("letter", UNSAFE, ids=ascii)
+async def test_what_readers_take_for_the_end_of_a_line_leaves_as_an_escape(plain: Gateway, letter: str) -> None:
+    scope, text = unique(f"topic:l{letter if letter in LINE_ENDS[1:] else ''}"), f"hi{letter}id: 1-1{letter}event: a.b"
+    body = f'{{"event":"test.happened","scope":"{scope}","key":"k\u2028","data":"{text}"}}'.encode()
+    (one,) = await accepted(plain, body)
+    headers = plain.bearer("reader", scopes=(scope,))
+    for path in (HISTORY, LONG_POLL, POLL):
+        query = {"scopes": scope, **({} if path == HISTORY else {"cursor": "earliest"})}
+        answer = await plain.http.get(path, params=query, headers=headers)
+        assert text not in answer.text, path
+        assert len(answer.text.splitlines()) == 1
+        (event,) = answer.json()["events"]
+        assert (event["scope"], event["data"], event["key"]) == (scope, text, "k\u2028")
+    async with plain.stream({**headers, **BROWSER}, scopes=scope, cursor="earliest") as stream:
+        await stream.next()
+        message = await stream.next()
+        assert (message.last_event_id, json.loads(message.data)["data"]) == (one["id"], text)
+        assert len(message.data.splitlines()) == 1
+
+
+async def test_an_event_is_measured_with_its_escapes(plain: Gateway) -> None:
+    fits, grows = "x" * 30_000, "\u2028" * 15_000
+    for text, status in ((fits, 201), (grows, 413)):
+        event = {"event": "a.b", "scope": unique("user:size"), "data": text}
+        body = json.dumps(event, ensure_ascii=False).encode()
+        answer = await plain.http.post(EVENTS, content=body, headers=plain.bearer("p", roles=("publisher",)))
+        assert answer.status_code == status, answer.text
+
+
+async def test_problems_and_other_bodies_have_none_of_them_either(plain: Gateway) -> None:
+    admin = plain.bearer("ada", roles=("admin",))
+    text = "".join(UNSAFE)
+    asked = await plain.http.get(POLL, params={"cursor": f"x{text}"}, headers=plain.bearer())
+    revoked = {"sub": "nobody\u2028", "reason": text}
+    told = await plain.http.post("/api/v1/admin/revocations", json=revoked, headers=admin)
+    listed = await plain.http.get("/api/v1/admin/revocations", headers=admin)
+    client = {"client": {"id": text}, "transports": ["sse", text]}
+    agreed = await plain.http.post(NEGOTIATE, json=client, headers=plain.bearer())
+    async with plain.stream(BROWSER, ticket=agreed.json()["ticket"]) as stream:
+        await stream.next()
+        seen = await plain.http.get("/api/v1/admin/connections", headers=admin)
+    assert any(one["client"].get("client_id") == text for one in seen.json()["connections"])
+    assert told.json()["reason"] == text
+    for answer in (asked, told, listed, agreed, seen):
+        assert not set(answer.text) & set(UNSAFE), answer.text
+    await plain.http.delete("/api/v1/admin/revocations/sub/nobody%E2%80%A8", headers=admin)
 
 
 @pytest.mark.parametrize("data", DATA, ids=lambda data: data[:24])

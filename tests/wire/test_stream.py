@@ -76,9 +76,8 @@ async def opened(gateway: Gateway, number: int, headers: dict[str, str] | None =
 
 @pytest.mark.parametrize("accept", [BROWSER, SDK, {"Accept": "*/*"}, {"Accept": "application/json"}])
 async def test_a_stream_begins_with_retry_and_established(plain: Gateway, accept: dict[str, str]) -> None:
-    retry, established = await opened(plain, 2, accept)
-    assert retry.names == ("retry",)
-    assert established.names == ("id", "event", "data")
+    (established,) = await opened(plain, 1, accept)
+    assert established.names == ("retry", "id", "event", "data")
     assert established["event"] == "connection.established"
     envelope = established.envelope
     assert list(envelope) == ["time", "event", "data"]
@@ -122,16 +121,16 @@ async def test_a_cursor_resumes_after_it(plain: Gateway) -> None:
     sub = unique("user:resumer")
     ids = await plain.publish(*({"scope": sub, "data": number} for number in range(3)))
     headers = plain.bearer(sub[5:])
-    retry, established, *events = await opened(plain, 4, headers, cursor=ids[0])
+    established, *events = await opened(plain, 3, headers, cursor=ids[0])
     assert established["id"] == ids[0]
     assert [event["id"] for event in events] == ids[1:]
-    assert retry.names == ("retry",)
+    assert "retry" not in events[0].names
 
 
 async def test_earliest_is_all_that_is_retained(plain: Gateway) -> None:
     sub = unique("user:old")
     ids = await plain.publish(*({"scope": sub} for _ in range(3)))
-    _, established, *events = await opened(plain, 5, plain.bearer(sub[5:]), cursor="earliest", scopes=sub)
+    established, *events = await opened(plain, 4, plain.bearer(sub[5:]), cursor="earliest", scopes=sub)
     assert [event["id"] for event in events] == ids
     assert parsed(established["id"]) < parsed(ids[0]), "an id never passes an event that wasn't sent"
 
@@ -139,7 +138,7 @@ async def test_earliest_is_all_that_is_retained(plain: Gateway) -> None:
 async def test_without_a_position_it_is_from_now(plain: Gateway) -> None:
     sub = unique("user:new")
     (before,) = await plain.publish({"scope": sub})
-    _, established = await opened(plain, 2, plain.bearer(sub[5:]))
+    (established,) = await opened(plain, 1, plain.bearer(sub[5:]))
     assert parsed(established["id"]) >= parsed(before)
 
 
@@ -148,12 +147,12 @@ async def test_last_event_id_comes_before_the_cursor(plain: Gateway) -> None:
     ids = await plain.publish(*({"scope": sub} for _ in range(3)))
     for cursor in (ids[0], "earliest", FUTURE):
         headers = {**plain.bearer(sub[5:]), "Last-Event-ID": ids[1]}
-        _, established, event = await opened(plain, 3, headers, cursor=cursor)
+        established, event = await opened(plain, 2, headers, cursor=cursor)
         assert (established["id"], event["id"]) == (ids[1], ids[2])
 
 
 async def test_an_empty_last_event_id_is_none(plain: Gateway) -> None:
-    _, established = await opened(plain, 2, {"Last-Event-ID": ""})
+    (established,) = await opened(plain, 1, {"Last-Event-ID": ""})
     assert established["event"] == "connection.established"
 
 
@@ -294,16 +293,18 @@ async def sse_polled(gateway: Gateway, headers: dict[str, str], **query: str) ->
     answer = await gateway.http.get(STREAM, params=query, headers={**BROWSER, **headers})
     check_head(answer)
     found = blocks(answer.text)
-    (retry,) = [block["retry"] for block in found if "retry" in block.names]
+    assert ["retry" in block.names for block in found] == [True] + [False] * (len(found) - 1)
+    retry = found[0]["retry"]
+    assert (found[-1]["event"], found[-1].envelope["data"]) == ("heartbeat.sent", {"cursor": found[-1]["id"]})
     assert 1500 <= int(retry) <= 2500, "the policy's interval of 2 s, jittered"
     return found
 
 
 def events_of(found: list[Block]) -> list[Block]:
-    return [block for block in found if "data" in block.names]
+    return [block for block in found if block["event"] != "heartbeat.sent"]
 
 
-async def test_sse_polling_is_what_is_new_retry_an_id_and_the_end(moved: Gateway) -> None:
+async def test_sse_polling_is_retry_what_is_new_a_heartbeat_and_the_end(moved: Gateway) -> None:
     sub = unique("user:moved")
     headers = moved.bearer(sub[5:])
     first = await sse_polled(moved, headers)
@@ -452,9 +453,9 @@ def check_sent_away(answer: httpx2.Response, position: str | None) -> None:
     """Check that an EventSource comes back after a while, exactly where it was; `None`: at what can't be resumed."""
     check_head(answer)
     found = blocks(answer.text)
-    names = [name for block in found for name in block.names]
-    assert sorted(names) == ["id", "retry"]
-    assert found[0]["retry"].isdigit()
+    (said,) = found
+    assert (said.names, said["event"]) == (("retry", "id", "event", "data"), "connection.deferred")
+    assert said.envelope["data"] == {"code": "log-unavailable", "retry_ms": int(said["retry"])}
     last = found[-1]["id"]
     if position is None:
         assert not CURSOR.fullmatch(last) or int(last.split("-")[0]) >= 2**53, "still nothing that can be resumed"
