@@ -193,7 +193,8 @@ async def test_a_revision_that_another_made_after_a_failover_counts(redis_url: s
         await one.prefer("sse")
         before = await one.revisions.revision(1)
         redis.delete(STREAM)
-        other = msgspec.structs.replace(before, number=2, policy={**before.policy, "preference": ["long-poll"]})
+        policy = {**before.policy, "preference": ["long-poll"]}
+        other = msgspec.structs.replace(before, number=2, policy=policy, request="another", after=before.line)
         redis.xadd(STREAM, {"r": msgspec.json.encode(other)}, id="2-0")
         await one.control.say(REVISED, {})
         await one.has("long-poll")
