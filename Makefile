@@ -4,6 +4,9 @@
 PYTEST_WORKERS ?= $(shell expr 2 \* $$(getconf _NPROCESSORS_ONLN))
 ARGS ?=
 
+TORTURE_MINUTES ?= 10
+TORTURE_SEED ?= 1
+
 VENV := .venv
 BIN := $(VENV)/bin
 UV := $(BIN)/uv
@@ -28,7 +31,7 @@ MODULES := tests/foreign/node_modules/.package-lock.json
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup run test check lock bench bench-quick bench-profile foreign docs format clean runtime system
+.PHONY: help setup run test torture check lock bench bench-quick bench-profile foreign docs format clean runtime system
 
 help: ## list the targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +44,9 @@ run: $(RUNTIME) ## start a private Valkey, the service, and a page with live eve
 
 test: $(DEV) $(FOREIGN) $(MODULES) system ## run the tests (ARGS="-k cursor" chooses)
 	@$(BIN)/pytest -n $(PYTEST_WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+torture: $(DEV) ## prove the promise by histories, for TORTURE_MINUTES=10, with seeds from TORTURE_SEED=1 on; shrink what fails
+	@$(BIN)/python -m tests.promise.scheduler.torture --minutes $(TORTURE_MINUTES) --seed $(TORTURE_SEED) $(ARGS)
 
 check: $(DEV) ## lint, format, types, and who may import whom
 	@$(BIN)/ruff check

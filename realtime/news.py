@@ -49,14 +49,22 @@ class News:
         """Read whenever there is news, until cancelled; what can't be read stays as it is until there is more."""
         while True:
             await self._wanted.wait()
-            self._wanted.clear()
-            try:
-                await read()
-                if not self._wanted.is_set():
-                    self._heeded.set()
-            except LogUnavailable:
-                self._wanted.set()
+            if not await self.heed(read):
                 await asyncio.sleep(_RETRY_S)
-            except Exception:  # noqa: BLE001 - what this version can't read must not end the following
-                _log.exception("state not read", news=self._event)
-                await asyncio.sleep(_RETRY_S)
+
+    async def heed(self, read: Callable[[], Awaitable[None]]) -> bool:
+        """Read once, if there is news; tell whether all is read."""
+        if not self._wanted.is_set():
+            return True
+        self._wanted.clear()
+        try:
+            await read()
+        except LogUnavailable:
+            self._wanted.set()
+            return False
+        except Exception:  # noqa: BLE001 - what this version can't read must not end the following
+            _log.exception("state not read", news=self._event)
+            return False
+        if not self._wanted.is_set():
+            self._heeded.set()
+        return True
