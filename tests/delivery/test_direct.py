@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from realtime.delivery.heading import Framing
 from tests.support.gateway import Gateway, QuietServer, gateway
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -36,7 +36,6 @@ PATHS = (
     "*",
 )
 CURSORS = ("", "1-1", "earliest", "tail", "nonsense", "99999999999999-0", "%31-1", "1-1&cursor=2-2")
-_PATIENCE_S = 3
 
 
 class Answer(NamedTuple):
@@ -90,7 +89,7 @@ async def ask(port: int, raw: bytes) -> Answer | None:
     """Send bytes; read one answer, of a stream its first part. `None`: the connection was closed without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(_PATIENCE_S):
+        async with patience():
             writer.write(raw)
             try:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -194,7 +193,7 @@ async def test_a_stream_whose_client_sends_more_goes_on(lanes: Lanes) -> None:
     fields = f"Host: x\r\nAccept: text/event-stream\r\nAuthorization: {authorization}\r\n\r\n"
     stream = f"GET /api/v1/events/stream HTTP/1.1\r\n{fields}"
     reader, writer = await asyncio.open_connection("127.0.0.1", lanes.direct)
-    async with asyncio.timeout(_PATIENCE_S):
+    async with patience():
         writer.write(stream.encode())
         await reader.readuntil(b"connection.established")
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")

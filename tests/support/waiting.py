@@ -34,11 +34,11 @@ async def patience(patience_s: float = PATIENCE_S) -> AsyncIterator[None]:
         TimeoutError: the turns are over before the block is.
     """
     async with asyncio.timeout(None) as bound:
-        turns = asyncio.create_task(_expire(bound, round(patience_s / _TURN_S)))
+        turns = _Turns(bound, round(patience_s / _TURN_S))
         try:
             yield
         finally:
-            turns.cancel()
+            turns.stop()
 
 
 async def until(holds: Callable[[], bool | Awaitable[bool]], patience_s: float = PATIENCE_S) -> None:
@@ -84,16 +84,24 @@ async def interlude(for_s: float) -> None:
     await asyncio.sleep(for_s)
 
 
-async def turns(count: int = 3) -> None:
-    """Let every task that is ready run, so many times over; for code that needs no input from outside to go on."""
-    for _ in range(count):
-        await asyncio.sleep(0)
+class _Turns:
+    """Lets a timeout expire after so many turns; no task, for some tests count those."""
 
+    def __init__(self, bound: asyncio.Timeout, left: int) -> None:
+        self._bound = bound
+        self._left = left
+        self._turn()
 
-async def _expire(bound: asyncio.Timeout, count: int) -> None:
-    for _ in range(count):
-        await asyncio.sleep(_TURN_S)
-    bound.reschedule(asyncio.get_running_loop().time())
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._left -= 1
+        if self._left < 0:
+            self._bound.reschedule(loop.time())
+        else:
+            self._timer = loop.call_later(_TURN_S, self._turn)
 
 
 async def _value(result: bool | Awaitable[bool]) -> bool:
