@@ -90,6 +90,8 @@ class Stream:
     def __init__(self, answer: httpx2.Response) -> None:
         self.answer = answer
         self.parser = EventStream()
+        self.parts = 0
+        """How many pieces of it were read: a write of the server is one, unless it is large."""
         self._text = answer.aiter_text()
         self._ready: list[Message] = []
 
@@ -97,7 +99,9 @@ class Stream:
         """Wait for the next event; `StopAsyncIteration` at the end of the answer."""
         async with patience():
             while not self._ready:
-                self._ready.extend(self.parser.feed(await anext(self._text)))
+                text = await anext(self._text)
+                self.parts += 1
+                self._ready.extend(self.parser.feed(text))
         return self._ready.pop(0)
 
     async def envelope(self, event: str | None = None) -> dict[str, Any]:
