@@ -85,13 +85,16 @@ class Fleet:
         return [worker for one in found for worker in one["workers"]]
 
     async def has(self, count: int) -> bool:
-        return len(await self.workers()) == count
+        """Tell whether so many workers tell of themselves, and are ready."""
+        return [worker["ready"] for worker in await self.workers()] == [True] * count
 
     async def decided(self, url: str) -> set[str]:
         """Negotiate so often that both workers are asked; return the first transports."""
         async with self.visiting(url) as http:
             asked = [http.post("/api/v1/events/negotiate", json={}, headers=self.headers) for _ in range(8)]
-            return {names(answer.json()["decision"])[0] for answer in await asyncio.gather(*asked)}
+            answers = await asyncio.gather(*asked)
+        assert {answer.status_code for answer in answers} == {200}, [answer.text for answer in answers]
+        return {names(answer.json()["decision"])[0] for answer in answers}
 
     async def all_obey(self, transport: str) -> bool:
         return set.union(*[await self.decided(url) for url in self.urls]) == {transport}
