@@ -17,11 +17,11 @@ from redis.exceptions import RedisError
 
 from realtime.embedded.binary import find_server
 from tests.support.ports import free_port
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_PATIENCE_S = 10.0
 _DATABASES = 256
 
 
@@ -68,16 +68,15 @@ class RedisServer:
             *("--appendonly", "yes", "--save", "", "--repl-diskless-sync-delay", "0", *self._arguments),
         ]
         self._process = self._launch(command)
-        async with asyncio.timeout(_PATIENCE_S):
-            while not await self._answers():
-                assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
-                await asyncio.sleep(0.02)
+        await until(self._answers)
 
     def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
         with (self.directory / "log").open("ab") as log:
             return subprocess.Popen(command, stdout=log, stderr=log)
 
     async def _answers(self) -> bool:
+        assert self._process is not None
+        assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
         async with self.client as client:
             try:
                 return bool(await client.ping())
