@@ -14,7 +14,7 @@ import httpx2
 
 from tests.support.operator import Operator, Policy
 from tests.support.stream import EventStream
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, interlude, until
 from tests.wire.support import BROWSER, SDK, parsed, unique
 
 if TYPE_CHECKING:
@@ -177,8 +177,9 @@ class Sdk:
         try:
             await asyncio.wait((reading, moved), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                within_ms = self.told[-1]["within_ms"]
-                await asyncio.wait((reading,), timeout=random.uniform(0, within_ms) / 1000)
+                leaving = asyncio.create_task(interlude(random.uniform(0, self.told[-1]["within_ms"]) / 1000))
+                await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+                leaving.cancel()
             if reading.done():
                 reading.result()
         finally:
@@ -215,7 +216,11 @@ class Sdk:
                 leave_at = time.monotonic() + random.uniform(0, self.told[-1]["within_ms"]) / 1000
                 if path == "long-poll":
                     return  # a held request can't be left without losing its answer; this one has none
-            await asyncio.sleep(body.get("next_poll_ms", 0) / 1000)
+            await self._wait_as_told(body)
+
+    @staticmethod
+    async def _wait_as_told(body: Mapping[str, Any]) -> None:
+        await interlude(body.get("next_poll_ms", 0) / 1000)
 
     def _take(self, envelope: Mapping[str, Any], moving: asyncio.Event) -> None:
         if "id" in envelope:

@@ -186,7 +186,8 @@ async def test_last_event_id_is_of_sse_only(plain: Gateway) -> None:
         {"cursor": ""}, {"cursor": "x"}, {"cursor": "1-1-1"}, {"cursor": "%31-1%"},
         {"limit": "0"}, {"limit": "-1"}, {"limit": "x"}, {"limit": "1.5"}, {"limit": "1001"}, {"limit": ""},
         {"limit": "٣"}, {"limit": "9" * 5000},
-        {"hold_ms": "-1"}, {"hold_ms": "soon"}, {"hold_ms": ""}, {"hold_ms": "1e3"}, {"hold_ms": "9" * 5000},
+        {"hold_ms": "-1"}, {"hold_ms": "soon"}, {"hold_ms": ""}, {"hold_ms": "1e3"}, {"hold_ms": "1.5"},
+        {"hold_ms": "9" * 5000},
         {"events": "*.x"}, {"scopes": ","},
     ],
 )  # fmt: skip

@@ -222,6 +222,7 @@ async def test_events_and_scopes_narrow_and_control_events_pass(quick: Gateway) 
         {"events": "task.*,"},
         {"events": "task.*.done"},
         {"events": "task*"},
+        {"events": "Task"},
         {"scopes": ""},
         {"scopes": "news"},
         {"scopes": "topic:"},
