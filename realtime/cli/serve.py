@@ -1,6 +1,7 @@
 """``gapless serve`` and ``gapless demo``: a gateway in this terminal."""
 
 import sys
+import sysconfig
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,16 @@ Port = Annotated[
     int | None, typer.Option(help="The port to listen on: 8000, unless configured; 0 for any.", metavar="PORT")
 ]
 Workers = Annotated[int | None, typer.Option(help="How many processes serve: 1, unless configured.", metavar="N")]
+Folder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Whose files are hashed: the installed packages, unless given.",
+        metavar="FOLDER",
+        exists=True,
+        file_okay=False,
+        resolve_path=True,
+    ),
+]
 MaxClients = Annotated[
     int | None,
     typer.Option(
@@ -63,11 +74,11 @@ def serve(
     _run(source(config, **flags), _announce)
 
 
-def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None:
+def demo(*, host: Host = None, port: Port = None, folder: Folder = None, config: Config = None) -> None:
     """Run the service with a page that shows real events, live.
 
     The events are this machine's load, on topic:host, and the progress of a
-    real piece of work, hashing the installed packages' files, on user:demo.
+    real piece of work, hashing the files of a folder, on user:demo.
 
     Anybody who can reach the page is let in: keep it on your own machine.
     Ctrl-C ends everything at once, and so does the end of the program that
@@ -81,10 +92,10 @@ def demo(*, host: Host = None, port: Port = None, config: Config = None) -> None
 
     Exit status: as of gapless serve.
     """
-    _run(source(config, server__host=host, server__port=port), _announce_page, demo=True)
+    _run(source(config, server__host=host, server__port=port), _announce_page, demo=folder or _installed_packages())
 
 
-def _run(config: Source, announce: Callable[[str], None], *, demo: bool = False) -> None:
+def _run(config: Source, announce: Callable[[str], None], *, demo: Path | None = None) -> None:
     config.load()  # what is wrong with it is said at once
     with suppress(KeyboardInterrupt):  # Ctrl-C before the service hears it itself
         from realtime.server.run import serve as run  # noqa: PLC0415 - a second, that other commands do without
@@ -94,6 +105,11 @@ def _run(config: Source, announce: Callable[[str], None], *, demo: bool = False)
 
 def _announce(url: str) -> None:
     _say(f"Gapless is listening on [bold]{url}[/]", "[dim]Ctrl-C ends it.[/]")
+
+
+def _installed_packages() -> Path:
+    """Return the folder that holds this environment's installed packages."""
+    return Path(sysconfig.get_paths()["purelib"])
 
 
 def _announce_page(url: str) -> None:

@@ -15,10 +15,10 @@ import stat
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Callable, Generator, Iterable, Iterator
 
 CHUNK_BYTES: Final = 256 * 1024
 COMPLETE: Final = 100.0
@@ -95,10 +95,20 @@ class Pass:
         return digest.digest()
 
 
-def advance(steps: Iterator[None], budget_s: float) -> bool:
-    """Run `steps` for about `budget_s` seconds; return whether there is more to do."""
-    until = time.perf_counter() + budget_s
-    return any(time.perf_counter() >= until for _ in steps)
+class Slice(NamedTuple):
+    """What came of working for a while."""
+
+    more: bool
+    """Whether there is more to do."""
+    used_s: float
+    """The CPU time that it took, in seconds: time in which the machine did something else is not in it."""
+
+
+def advance(steps: Iterator[None], budget_s: float, cpu_s: Callable[[], float] = time.thread_time) -> Slice:
+    """Run `steps` until about `budget_s` seconds of CPU time are used; `cpu_s` returns what this thread has used."""
+    begun = cpu_s()
+    more = any(cpu_s() - begun >= budget_s for _ in steps)
+    return Slice(more, cpu_s() - begun)
 
 
 def _sized(folder: str, names: Iterable[str]) -> Iterator[tuple[str, int]]:

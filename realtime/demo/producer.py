@@ -13,17 +13,18 @@ from __future__ import annotations
 import asyncio
 import os
 import secrets
-import sysconfig
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from realtime.demo.hashing import Pass, advance
 from realtime.demo.host import Host
 from realtime.demo.outbox import Outbox
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Event: TypeAlias = dict[str, object]
 Publish: TypeAlias = Callable[[list[Event]], Awaitable[None]]
@@ -39,11 +40,10 @@ SAMPLE_EVERY_S: Final = 1.0
 UPDATE_EVERY_S: Final = 0.25
 REST_BETWEEN_PASSES_S: Final = 3.0
 
-# A twentieth of a core: 10 ms of work in every 200. The machine's load is what the page shows, and
+# A twentieth of a core: 10 ms of CPU time in every 200. The machine's load is what the page shows, and
 # hashing as fast as it goes would be all of it.
 SLICE_S: Final = 0.010
 SHARE_OF_A_CORE: Final = 0.05
-LONGEST_BREAK_S: Final = 2.0
 
 
 @dataclass(slots=True)
@@ -73,8 +73,8 @@ class Stream:
         await self.publish([event])
 
 
-async def run(publish: Publish, *, root: Path | None = None) -> None:
-    """Produce until cancelled; `root` is the folder to hash (default: the installed packages).
+async def run(publish: Publish, root: Path) -> None:
+    """Produce until cancelled; the files below `root` are hashed.
 
     Raises:
         ExceptionGroup: of what `publish` raised.
@@ -84,11 +84,11 @@ async def run(publish: Publish, *, root: Path | None = None) -> None:
     task = Stream(publish, TASK_EVENT, TASK_SCOPE, name, started_at, TASK_KEY)
     async with asyncio.TaskGroup() as group:
         group.create_task(_sample(load))
-        group.create_task(_hash_again_and_again(task, root or installed_packages()))
+        group.create_task(_hash_again_and_again(task, root))
 
 
-async def run_http(base_url: str, token: str | Callable[[], str]) -> None:
-    """Produce over HTTP until cancelled.
+async def run_http(base_url: str, token: str | Callable[[], str], root: Path) -> None:
+    """Produce over HTTP until cancelled, as `run` does.
 
     `token` is a JWT of role `publisher`, or gives one: a callable is asked again when the service
     refuses the last, so that a long run outlives its first token.
@@ -98,12 +98,7 @@ async def run_http(base_url: str, token: str | Callable[[], str]) -> None:
     """
     give = token if callable(token) else lambda: token
     async with Outbox(base_url, give) as outbox:
-        await run(outbox.publish)
-
-
-def installed_packages() -> Path:
-    """Return the folder that holds this environment's installed packages."""
-    return Path(sysconfig.get_paths()["purelib"])
+        await run(outbox.publish, root)
 
 
 async def _sample(stream: Stream) -> None:
@@ -124,16 +119,14 @@ async def _hash_again_and_again(stream: Stream, root: Path) -> None:
 
 async def _hash_once(stream: Stream, root: Path) -> None:
     work = Work(root)
-    steps, told_at, more = work.files.steps(), 0.0, True
+    await stream.send(work.data())  # at once: to count the files takes a while
+    steps, told_at, more = work.files.steps(), time.monotonic(), True
     while more:
-        begun = time.perf_counter()
-        more = await asyncio.to_thread(advance, steps, SLICE_S)
-        busy = time.perf_counter() - begun
+        more, used_s = await asyncio.to_thread(advance, steps, SLICE_S)
         if more and work.counted and time.monotonic() - told_at >= UPDATE_EVERY_S:
             told_at = time.monotonic()
             await stream.send(work.data())
-        # A slice that a suspended machine made long must not be paid back in full.
-        await asyncio.sleep(min(busy * (1 / SHARE_OF_A_CORE - 1), LONGEST_BREAK_S))
+        await asyncio.sleep(used_s * (1 / SHARE_OF_A_CORE - 1))
     await stream.send(work.data())
 
 

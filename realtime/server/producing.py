@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from realtime import logs
@@ -12,6 +13,8 @@ from realtime.config import resolve_secret
 from realtime.demo import clients, producer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from realtime.config import Settings
     from realtime.server.child import Report
 
@@ -20,16 +23,17 @@ _NICER: Final = 10
 """How far it stands back behind the service when both want the same core."""
 
 
-def work(report: Report, settings: Settings, url: str) -> None:
-    """Publish the demo's events over HTTP, and receive them, until ended."""
+def work(report: Report, settings: Settings, url: str, folder: Path) -> None:
+    """Publish the demo's events over HTTP, and receive them, until ended; the files below `folder` are hashed."""
     logs.configure(settings)
     os.nice(_NICER)
     credentials = Credentials(settings, resolve_secret(settings))
     report.ready()
-    asyncio.run(_run(credentials, url))
+    asyncio.run(_run(credentials, url, folder))
 
 
-async def _run(credentials: Credentials, url: str) -> None:
+async def _run(credentials: Credentials, url: str, folder: Path) -> None:
     async with asyncio.TaskGroup() as group:
-        group.create_task(producer.run_http(url, lambda: credentials.mint(_SUB, roles=("publisher",))))
+        token = partial(credentials.mint, _SUB, roles=("publisher",))
+        group.create_task(producer.run_http(url, token, folder))
         group.create_task(clients.run_http(url, credentials.mint))

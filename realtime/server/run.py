@@ -28,24 +28,25 @@ from realtime.supervisor import Supervisor
 if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Sequence
+    from pathlib import Path
 
     from realtime.app import Worker
     from realtime.config import Settings, Source, Taken
     from realtime.server.stopping import Ending
 
 
-def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False) -> None:
+def serve(source: Source, announce: Callable[[str], None], *, demo: Path | None = None) -> None:
     """Run a gateway until SIGINT or SIGTERM; call `announce` with its address once clients may come.
 
     What is edited in the configuration meanwhile is taken on where it can be. To be called from the main thread of a
-    process that has nothing else to do. With `demo`, the demo's page and producer are part of it, and it ends with the
-    process that started this one.
+    process that has nothing else to do. With `demo`, the demo's page and producer are part of it, the producer hashes
+    the files below that folder, and all ends with the process that started this one.
 
     Raises:
         StartError: it can't start; nothing was left running.
     """
     settings, reloading = source.load(), Reloading(source)
-    if demo:  # nobody else is there to take the clients of a demonstration
+    if demo is not None:  # nobody else is there to take the clients of a demonstration
         settings = settings.model_copy(update={"server": settings.server.model_copy(update={"drain": 0})})
     started_by = os.getppid()
     logs.configure(settings)
@@ -54,13 +55,13 @@ def serve(source: Source, announce: Callable[[str], None], *, demo: bool = False
     stopping.run(
         _whole(settings, reloading, ending, announce, demo=demo),
         ending,
-        tied_to=started_by if demo else None,
+        tied_to=started_by if demo is not None else None,
         hung_up=reloading.hang_up,
     )
 
 
 async def _whole(
-    settings: Settings, reloading: Reloading, ending: Ending, announce: Callable[[str], None], *, demo: bool
+    settings: Settings, reloading: Reloading, ending: Ending, announce: Callable[[str], None], *, demo: Path | None
 ) -> None:
     with closing(address.bind(settings.server, shared=settings.server.workers > 1)) as sock:
         async with _log_url(settings) as redis_url:
@@ -96,7 +97,7 @@ class _Parts:
     ending: Ending
     redis_url: str
     sock: socket.socket
-    demo: bool
+    demo: Path | None
 
     async def run(self, announce: Callable[[str], None]) -> None:
         """Run all of them until one fails or we are cancelled; then end all of them.
@@ -120,8 +121,8 @@ class _Parts:
             url = address.url(self.sock)
             announce(url)
             notify(READY)
-            if self.demo:
-                group.create_task(Child("producer", producing.work, (self.settings, url)).keep())
+            if self.demo is not None:
+                group.create_task(Child("producer", producing.work, (self.settings, url, self.demo)).keep())
 
     def _gateway(self, group: asyncio.TaskGroup, supervisor: Supervisor, folder: str) -> list[asyncio.Event]:
         """Begin to serve, here or in workers that keep their metrics in a folder; return what tells that each does."""
@@ -134,7 +135,7 @@ class _Parts:
                 self.sock,
                 ready.set,
                 self.ending,
-                demo=self.demo,
+                demo=self.demo is not None,
                 beside=self._reload_here,
             )
             group.create_task(serving)
@@ -143,7 +144,7 @@ class _Parts:
         children = []
         for number in range(1, workers + 1):
             share = Share(folder, number)
-            arguments = (self.settings, self.redis_url, place, self.demo, Member(gateway, number), share)
+            arguments = (self.settings, self.redis_url, place, self.demo is not None, Member(gateway, number), share)
             children.append(
                 Child(
                     f"worker-{number}", worker.work, arguments, partial(bury, share), self._patience_s, signal.SIGQUIT

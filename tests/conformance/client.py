@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from realtime.channel.event import Cursor, parse_cursor
 from realtime.delivery.state import State
 from tests.conformance.wire import Envelope, Heard, Wire, reader
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import interlude, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -99,7 +99,7 @@ class Client:
 
     async def read_until(self, done: Callable[[], bool]) -> None:
         """Attach, as often as it takes, until something holds."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             while not done():
                 await self.attach(done)
 
@@ -122,7 +122,7 @@ class Client:
 
     async def when(self, holds: Callable[[], bool]) -> None:
         """Wait, while attached, until something holds."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             while not holds():
                 self._changed.clear()
                 await self._changed.wait()
@@ -153,7 +153,7 @@ class Client:
                 self._changed.set()
                 await self._read(answer, wire, done)
         if not done():
-            await asyncio.sleep(wire.wait_ms / 1000)
+            await interlude(wire.wait_ms / 1000)
 
     async def _request(self) -> tuple[dict[str, str], dict[bytes, bytes]]:
         query, headers = dict(self._query), {"Accept": self.way.media_type}
@@ -177,7 +177,7 @@ class Client:
         if answer.status_code == _UNAVAILABLE:
             self.unavailable += 1
             self._changed.set()
-            await asyncio.sleep(_RETRY_S)
+            await interlude(_RETRY_S)
             return False
         if answer.status_code != 200:
             await answer.aread()

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
 from tests.conformance.client import Client
 from tests.conformance.ways import WAYS, Way
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -31,11 +31,13 @@ async def crowd(house: House, channel: str) -> AsyncIterator[Crowd]:
         yield clients
 
 
-async def all_have(clients: Crowd, got: Callable[[Client], bool], patience_s: float = PATIENCE_S) -> None:
+async def all_have(clients: Crowd, got: Callable[[Client], bool]) -> None:
     """Wait until something holds for all, or not: who lags behind fails in the test that looks at it."""
     waiting = [asyncio.create_task(client.when(partial(got, client))) for client in clients.values()]
     if waiting:
-        await asyncio.wait(waiting, timeout=patience_s)
+        with suppress(TimeoutError):
+            async with patience():
+                await asyncio.wait(waiting)
     for task in waiting:
         task.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)

@@ -20,7 +20,7 @@ from realtime.app import Worker
 from realtime.delivery.state import State
 from tests.conformance.exchanges import EXCHANGES
 from tests.conformance.ways import PLUGINS, TRANSPORTS
-from tests.support.gateway import Gateway, settings
+from tests.support.gateway import Gateway, settings, unmeasured
 from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
@@ -94,6 +94,7 @@ async def _place(
         httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=limits) as http,
     ):
         await _until_ready(http)
+        unmeasured(worker)
         yield Place(Gateway(url, worker, http), buffered)
 
 

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import httptools
 
 from tests.conformance.wire import Envelope, reader
-from tests.support.waiting import PATIENCE_S
+from tests.support.waiting import patience
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +67,7 @@ class RawClient:
 
     async def read(self, size: int = 65536) -> int:
         """Read once what is there; return how much it was, 0 at the end."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             data = await asyncio.get_running_loop().sock_recv(self._socket, size)
         if data:
             self._parser.feed_data(data)

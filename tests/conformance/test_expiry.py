@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-TTL_S = 1.2
+TTL_S = 4.2
 """A token's expiry is a whole second: it lives for so long, up to a second longer."""
 INTERVAL_S = 0.4
 """Polls are told when the token will not outlive two of them (each jittered by a tenth)."""
@@ -42,7 +42,7 @@ def overrides() -> dict[str, str]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def told(house: House) -> dict[tuple[str, Way], Told]:
-    """Everybody stays until the token runs out; all at once, for it takes two seconds."""
+    """Everybody stays until the token runs out; all at once, for it takes five seconds."""
     everybody = [(name, way) for name in EXCHANGES for way in WAYS]
     results = await asyncio.gather(*(_stay(house[name], way) for name, way in everybody))
     return dict(zip(everybody, results, strict=True))
@@ -71,7 +71,7 @@ async def test_the_client_is_told_around_the_end_of_its_token_and_not_long_befor
     told: dict[tuple[str, Way], Told], exchange: str, way: Way
 ) -> None:
     _, life_s, left_s, _ = told[exchange, way]
-    assert -10 <= left_s <= max(life_s / 10, 2.2 * INTERVAL_S), "a tenth of its life, or two polls"
+    assert left_s <= max(life_s / 10, 2.2 * INTERVAL_S), "a tenth of its life, or two polls"
 
 
 async def test_it_is_told_in_a_control_event_without_data(

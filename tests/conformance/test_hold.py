@@ -94,10 +94,11 @@ async def test_without_a_cursor_nothing_waits(gateway: Place, way: Way, channel:
 
 
 @waiting
-@pytest.mark.parametrize("hold", ["-1", "long", "1.5", ""])
-async def test_a_hold_that_is_no_number_is_400(gateway: Place, way: Way, channel: str, hold: str) -> None:
+async def test_a_hold_that_is_no_number_is_400_on_every_transport_and_exchange(
+    gateway: Place, way: Way, channel: str
+) -> None:
     with pytest.raises(Refused) as refused:
-        await Client(gateway, way, channel, hold_ms=hold).attach()
+        await Client(gateway, way, channel, hold_ms="1.5").attach()
     assert (refused.value.status, refused.value.problem["code"]) == (400, "malformed-parameter")
 
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from redis import Redis
 
+from realtime import control
 from tests.control.workers import Worker, worker
 from tests.support.proxy import proxy
-from tests.support.waiting import until
+from tests.support.waiting import at_once, until
 
 if TYPE_CHECKING:
+    import pytest
+
     from tests.support.redis import RedisServer
 
 
@@ -93,16 +95,18 @@ async def test_news_that_cannot_be_read_keeps_the_worker_from_nothing_else(redis
         await until(lambda: one.commands == [1, 2])
 
 
-async def test_a_question_is_answered_by_all_as_soon_as_they_have(redis_url: str) -> None:
+async def test_a_question_is_answered_by_all_as_soon_as_they_have(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "_PATIENCE_S", 3600)
     async with AsyncExitStack() as stack:
         workers = [await stack.enter_async_context(worker(redis_url)) for _ in range(3)]
-        began = time.monotonic()
-        answers = await workers[0].control.ask("test.commanded", {"number": 5}, 3)
-        assert answers == [{"did": 5}] * 3
-        assert time.monotonic() - began < 0.9
+        asking = workers[0].control.ask("test.commanded", {"number": 5}, 3)
+        assert await at_once(asking) == [{"did": 5}] * 3
 
 
-async def test_who_does_not_answer_is_not_waited_for_longer_than_a_second(redis_url: str) -> None:
+async def test_who_does_not_answer_is_not_waited_for_for_ever(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "_PATIENCE_S", 3)  # enough for who does
     async with worker(redis_url) as one, worker(redis_url) as other:
         stuck = asyncio.Event()
 
@@ -110,9 +114,7 @@ async def test_who_does_not_answer_is_not_waited_for_longer_than_a_second(redis_
             await stuck.wait()
 
         other.control.on("test.commanded", lambda _: never())
-        began = time.monotonic()
         assert await one.control.ask("test.commanded", {"number": 5}, 2) == [{"did": 5}]
-        assert 0.9 < time.monotonic() - began < 3
         stuck.set()
 
 

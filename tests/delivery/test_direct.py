@@ -11,7 +11,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from realtime.delivery.heading import Framing
-from tests.delivery.lanes import PATIENCE_S, ask
+from tests.delivery.lanes import ask
+from tests.support.waiting import patience
 
 if TYPE_CHECKING:
     from tests.delivery.lanes import Lanes
@@ -101,7 +102,7 @@ async def test_a_stream_whose_client_sends_more_goes_on(lanes: Lanes) -> None:
     fields = f"Host: x\r\nAccept: text/event-stream\r\nAuthorization: {authorization}\r\n\r\n"
     stream = f"GET /api/v1/events/stream HTTP/1.1\r\n{fields}"
     reader, writer = await asyncio.open_connection("127.0.0.1", lanes.direct)
-    async with asyncio.timeout(PATIENCE_S):
+    async with patience():
         writer.write(stream.encode())
         await reader.readuntil(b"connection.established")
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")

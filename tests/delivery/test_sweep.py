@@ -15,7 +15,7 @@ from realtime.delivery.state import State
 from realtime.delivery.sweep import SLICE
 from tests.delivery.lines import Lines, data
 from tests.delivery.room import MS, WAITING, MemoryExchange, Room, entries, entry
-from tests.support.waiting import until
+from tests.support.waiting import at_once, until
 from transports.long_poll import LongPoll
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ async def test_a_small_tick_is_delivered_in_the_turn_in_which_it_came(room: Room
     clients = [room.attach(Lines()) for _ in range(SLICE)]
     room.publish(*entries(1))
     assert unserved(clients) == []
-    await asyncio.wait_for(room.hub.settled(), 1)
+    await at_once(room.hub.settled())
 
 
 async def test_a_large_one_gives_way_after_each_slice_and_reaches_everyone(room: Room) -> None:

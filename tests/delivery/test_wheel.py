@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from realtime.delivery.wheel import RESOLUTION_MS, Wheel
+from tests.delivery.room import HandWheel
 from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
-
-LATE_MS = 500
-"""What a busy machine may add."""
 
 
 class Item:
@@ -38,15 +36,29 @@ async def wheel() -> AsyncIterator[Wheel]:
     wheel.stop()
 
 
-async def test_an_item_is_due_once_at_its_time_or_up_to_a_slot_later(wheel: Wheel) -> None:
+@pytest.fixture
+async def hand() -> AsyncIterator[HandWheel]:
+    wheel = HandWheel()
+    yield wheel
+    wheel.stop()
+
+
+async def test_an_item_is_due_once_at_its_time_or_up_to_a_slot_later(hand: HandWheel) -> None:
+    items = {Item(): hand.now_ms() + after for after in (0, 1, 49, 50, 51, 120, 199)}
+    for item, at_ms in items.items():
+        hand.arm(item, at_ms)
+    hand.turn(10_000)
+    for item, at_ms in items.items():
+        (was_ms,) = item.at_ms
+        assert at_ms <= was_ms <= at_ms + RESOLUTION_MS
+
+
+async def test_the_timer_of_the_loop_turns_it_and_never_early(wheel: Wheel) -> None:
     items = {Item(): wheel.now_ms() + after for after in (0, 1, 49, 50, 51, 120, 199)}
     for item, at_ms in items.items():
         wheel.arm(item, at_ms)
     await until(lambda: all(item.at_ms for item in items))
-    await asyncio.sleep(2 * RESOLUTION_MS / 1000)
-    for item, at_ms in items.items():
-        (was_ms,) = item.at_ms
-        assert at_ms <= was_ms <= at_ms + RESOLUTION_MS + LATE_MS
+    assert all(item.at_ms[0] >= at_ms for item, at_ms in items.items())
 
 
 async def test_items_are_due_in_the_order_of_their_slots(wheel: Wheel) -> None:
@@ -59,26 +71,24 @@ async def test_items_are_due_in_the_order_of_their_slots(wheel: Wheel) -> None:
     assert order == sorted(afters)
 
 
-async def test_to_arm_again_replaces(wheel: Wheel) -> None:
+async def test_to_arm_again_replaces(hand: HandWheel) -> None:
     item = Item()
-    now = wheel.now_ms()
-    wheel.arm(item, now + 60_000)
-    wheel.arm(item, now + 150)
-    wheel.arm(item, now + 100)
-    await until(lambda: bool(item.at_ms))
-    assert item.at_ms[0] >= now + 100
-    await asyncio.sleep(0.15)
-    assert len(item.at_ms) == 1
+    now = hand.now_ms()
+    hand.arm(item, now + 60_000)
+    hand.arm(item, now + 150)
+    hand.arm(item, now + 100)
+    hand.turn(70_000)
+    assert item.at_ms == [now + 100]
 
 
-async def test_what_was_put_off_is_not_due_early(wheel: Wheel) -> None:
+async def test_what_was_put_off_is_not_due_early(hand: HandWheel) -> None:
     item, other = Item(), Item()
-    now = wheel.now_ms()
-    wheel.arm(item, now + 10)
-    wheel.arm(item, now + 60_000)
-    wheel.arm(other, now + 150)
-    await until(lambda: bool(other.at_ms))
-    assert item.at_ms == []
+    now = hand.now_ms()
+    hand.arm(item, now + 10)
+    hand.arm(item, now + 60_000)
+    hand.arm(other, now + 150)
+    hand.turn(59_999)
+    assert (item.at_ms, other.at_ms) == ([], [now + 150])
 
 
 async def test_a_disarmed_item_is_forgotten_and_may_be_disarmed_again(wheel: Wheel) -> None:
@@ -100,13 +110,13 @@ async def test_an_item_may_arm_itself_again_when_it_is_due(wheel: Wheel) -> None
     assert item.at_ms == sorted(set(item.at_ms))
 
 
-async def test_an_item_that_arms_itself_for_much_later_delays_nobody(wheel: Wheel) -> None:
-    item = Item(lambda: wheel.arm(item, wheel.now_ms() + 60_000))
-    wheel.arm(item, wheel.now_ms())
+async def test_an_item_that_arms_itself_for_much_later_delays_nobody(hand: HandWheel) -> None:
+    item = Item(lambda: hand.arm(item, hand.now_ms() + 60_000))
+    hand.arm(item, hand.now_ms())
     nearer = Item()
-    wheel.arm(nearer, at_ms := wheel.now_ms() + 150)
-    await until(lambda: bool(nearer.at_ms))
-    assert nearer.at_ms[0] <= at_ms + RESOLUTION_MS + LATE_MS
+    hand.arm(nearer, at_ms := hand.now_ms() + 150)
+    hand.turn(1000)
+    assert nearer.at_ms == [at_ms]
     assert len(item.at_ms) == 1
 
 
@@ -165,9 +175,9 @@ async def test_ten_thousand_items_share_a_few_timers(wheel: Wheel) -> None:
     assert len({item.at_ms[0] for item in kept}) <= 200 / RESOLUTION_MS + 1
 
 
-async def test_a_stopped_wheel_forgets_everything(wheel: Wheel) -> None:
+async def test_a_stopped_wheel_forgets_everything(hand: HandWheel) -> None:
     item = Item()
-    wheel.arm(item, wheel.now_ms())
-    wheel.stop()
-    await asyncio.sleep(2 * RESOLUTION_MS / 1000)
+    hand.arm(item, hand.now_ms())
+    hand.stop()
+    hand.turn(2 * RESOLUTION_MS)
     assert item.at_ms == []

@@ -13,6 +13,7 @@ from ipaddress import ip_address
 from pathlib import Path
 from shutil import which
 from typing import TYPE_CHECKING, NamedTuple
+from uuid import uuid4
 
 import httpx2
 from cryptography import x509
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -83,6 +84,14 @@ class Nginx:
         lines = (self.folder / "access.log").read_text().splitlines()
         return [_line(line) for line in lines if containing in line]
 
+    async def counted(self, containing: str) -> int:
+        """Return how many requests are in the access log, once all that were answered are in it."""
+        marked = f"/api/v1/nothing/{uuid4().hex}"
+        async with self.client() as http:
+            await http.get(marked)
+        await until(lambda: bool(self.lines(marked)))
+        return len(self.lines(containing))
+
     async def logged(self, count: int, containing: str) -> list[Line]:
         """Wait until so many requests are in the access log."""
         await until(lambda: len(self.lines(containing)) >= count)
@@ -94,7 +103,7 @@ class Nginx:
         """Make a client that trusts the certificate; HTTP/1.1."""
         trust = ssl.create_default_context(cafile=str(self.certificate))
         limits = httpx2.Limits(max_connections=_MOST_CONNECTIONS)
-        return httpx2.AsyncClient(base_url=self.url, verify=trust, limits=limits, timeout=30)
+        return httpx2.AsyncClient(base_url=self.url, verify=trust, limits=limits, timeout=PATIENCE_S)
 
 
 @asynccontextmanager

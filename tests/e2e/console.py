@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
 import sys
-import time
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +16,7 @@ import httpx2
 from realtime.auth import Credentials
 from realtime.config import load
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, until, until_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -28,7 +27,6 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"]
 AXE = Path(__file__).with_name("vendor") / "axe.min.js"
 SECRET = "a secret for the console's tests that is long enough"
-PATIENCE_S = 30
 
 CONFIG = """
 [polling]
@@ -98,24 +96,23 @@ def demo(folder: Path) -> Iterator[Demo]:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(15)
+                process.wait(PATIENCE_S)
             finally:
                 process.kill()
 
 
 def _wait_for_clients(process: subprocess.Popen[bytes], running: Demo, output: Path) -> None:
-    until = time.monotonic() + PATIENCE_S
     with httpx2.Client(base_url=running.url, trust_env=False) as http:
-        while time.monotonic() < until:
+
+        def are_there() -> bool:
             assert process.poll() is None, output.read_text()
             try:
                 answer = http.get("/api/v1/admin/connections", headers=running.headers())
             except httpx2.TransportError:
-                answer = None
-            if answer is not None and answer.is_success and len(answer.json()["connections"]) >= 7:
-                return
-            time.sleep(0.1)
-    raise AssertionError(f"no clients after {PATIENCE_S} s:\n{output.read_text()}")
+                return False
+            return answer.is_success and len(answer.json()["connections"]) >= 7
+
+        until_here(are_there)
 
 
 @dataclass
@@ -164,8 +161,15 @@ async def watched(browser: Browser, url: str, **options: Any) -> AsyncIterator[W
 
 async def eventually(page: Page, expression: str, holds: Callable[[Any], bool]) -> Any:  # noqa: ANN401 - any value
     """Wait until an expression's value fulfils a condition: Playwright's own way needs `unsafe-eval`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not holds(value := await page.evaluate(expression)):
-        assert time.monotonic() < deadline, f"still {value}"
-        await asyncio.sleep(0.05)
+    value = None
+
+    async def it_holds() -> bool:
+        nonlocal value
+        value = await page.evaluate(expression)
+        return holds(value)
+
+    try:
+        await until(it_holds)
+    except TimeoutError:
+        raise AssertionError(f"still {value}") from None
     return value

@@ -15,8 +15,9 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import async_playwright, expect
 
-from tests.e2e.console import AXE, CHROMIUM, FLAGS, PATIENCE_S, Demo, demo, eventually, watched
+from tests.e2e.console import AXE, CHROMIUM, FLAGS, Demo, demo, eventually, watched
 from tests.support.gateway import gateway
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator

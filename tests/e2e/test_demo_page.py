@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,9 @@ import pytest_asyncio
 from playwright.async_api import async_playwright
 
 from realtime.demo.page import CONTENT_SECURITY_POLICY
+from tests.support import waiting
 from tests.support.ports import free_port
+from tests.support.waiting import PATIENCE_S, until_here
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,12 +33,13 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-
 BUTTONS = {"sse": "SSE", "long-poll": "Long-poll", "polling": "Polling"}
 PATHS = {"sse": "stream", "long-poll": "long-poll", "polling": "poll"}
 KINDS = {"host.load-sampled", "task.progress-updated"}
-PATIENCE_S = 30
 
 # One service and one browser for all of them, so all of them on one worker and one event loop.
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 State = dict[str, Any]
+
+FRAMES = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
 
 
 # --- the service, the browser, and a line between them that can be cut -----------------------------------------------
@@ -49,7 +51,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GAPLESS_")}
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(
-            [Path(sys.executable).with_name("gapless"), "demo", "--port", str(port)],
+            [Path(sys.executable).with_name("gapless"), "demo", "--port", str(port), "--folder", str(small(folder))],
             env=kept | {"GAPLESS_DATA_DIR": str(folder / "data"), "GAPLESS_POLLING__INTERVAL": "1s"},
             cwd=folder,
             stdout=output,
@@ -61,20 +63,29 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(15)
+                process.wait(PATIENCE_S)
             finally:
                 process.kill()
 
 
+def small(folder: Path) -> Path:
+    """Make a folder whose files are soon hashed, on any machine."""
+    files = folder / "files"
+    files.mkdir()
+    for number in range(20):
+        (files / f"{number:02}").write_bytes(bytes([number]) * 500_000)
+    return files
+
+
 def wait_until_ready(process: subprocess.Popen[bytes], address: str, output: Path) -> None:
-    until = time.monotonic() + PATIENCE_S
-    while time.monotonic() < until:
+    def is_ready() -> bool:
         assert process.poll() is None, output.read_text()
-        with contextlib.suppress(httpx2.TransportError):
-            if httpx2.get(f"{address}/readyz", trust_env=False).is_success:
-                return
-        time.sleep(0.1)
-    pytest.fail(f"not ready after {PATIENCE_S} s:\n{output.read_text()}")
+        try:
+            return httpx2.get(f"{address}/readyz", trust_env=False).is_success
+        except httpx2.TransportError:
+            return False
+
+    until_here(is_ready)
 
 
 @dataclass
@@ -157,10 +168,16 @@ async def state(page: Page) -> State:
 
 async def until(page: Page, condition: Callable[[State], bool]) -> State:
     """Wait until the page's state fulfils `condition`, and return it: Playwright's own way needs `unsafe-eval`."""
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition(now := await state(page)):
-        assert time.monotonic() < deadline, f"still {now}"
-        await asyncio.sleep(0.1)
+    now: State = {}
+
+    async def holds() -> bool:
+        now.update(await state(page))
+        return condition(now)
+
+    try:
+        await waiting.until(holds)
+    except TimeoutError:
+        raise AssertionError(f"still {now}") from None
     return now
 
 
@@ -198,8 +215,11 @@ async def test_the_page_shows_both_kinds_of_events_and_moves_between_the_transpo
     context.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     context.on("request", lambda request: asked.add(urlsplit(request.url).netloc))
     page = await opened(context, address)
-    while not {text.split()[0] for text in await texts(page, "#tape .event")} >= KINDS:  # noqa: ASYNC110 - see `until`
-        await asyncio.sleep(0.1)
+
+    async def both_are_shown() -> bool:
+        return {text.split()[0] for text in await texts(page, "#tape .event")} >= KINDS
+
+    await waiting.until(both_are_shown)
     assert "–" not in await texts(page, "#cpu, #memory, #net-received, #task-percent, #task-files")
 
     for transport in ("sse", "long-poll", "polling", "long-poll", "sse", "polling", "sse"):
@@ -229,11 +249,11 @@ async def test_going_offline_and_back_misses_nothing(context: BrowserContext, ad
     before = await press(page, transport)
     await context.set_offline(True)
     if transport == "sse":  # Chromium leaves an open stream alone; what it carries still counts
-        await asyncio.sleep(4)
+        await waiting.interlude(4)
     else:
         await until(page, lambda now: now["status"] == "offline")
         assert "Offline" in await texts(page, "#status-text")
-        await asyncio.sleep(3)
+        await waiting.interlude(3)
     await context.set_offline(False)
     await goes_on(page, before, events=8)
     await until(page, lambda now: now["status"] == "connected")
@@ -249,7 +269,7 @@ async def test_a_cut_line_is_told_and_misses_nothing(
     proxy.cut()
     cut = await until(page, lambda now: now["status"] == "reconnecting")
     assert cut["transport"] == transport
-    await asyncio.sleep(3)
+    await waiting.interlude(3)
     proxy.restore()
     now = await until(page, lambda now: now["status"] == "connected")
     assert now["reconnects"] == before["reconnects"] + 1
@@ -277,7 +297,7 @@ async def test_the_keyboard_is_enough(context: BrowserContext, address: str) -> 
 async def test_pausing_holds_the_list_still_and_receives_on(context: BrowserContext, address: str) -> None:
     page = await opened(context, address)
     await page.get_by_role("button", name="Pause").click()
-    await asyncio.sleep(0.5)  # the frame that was under way
+    await page.evaluate(FRAMES)  # the one that was under way is drawn
     shown = await page.locator("#tape").inner_text()
     await goes_on(page, await state(page))
     assert await page.locator("#tape").inner_text() == shown
@@ -302,7 +322,8 @@ async def test_a_refusal_is_a_pause(context: BrowserContext, address: str, trans
     before = await state(page)
     await page.route(f"**/api/v1/events/{PATHS[transport]}?*", refuse, times=1)
     await page.get_by_role("button", name=BUTTONS[transport], exact=True).click()
-    await asyncio.wait_for(refused.wait(), PATIENCE_S)
+    async with waiting.patience():
+        await refused.wait()
     now = await goes_on(page, await state(page))
     assert (now["transport"], now["reconnects"]) == (transport, 1)
     if transport != "sse":  # an EventSource can't say what it was refused with

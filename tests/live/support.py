@@ -14,11 +14,11 @@ import httpx2
 
 from tests.support.operator import Operator, Policy
 from tests.support.stream import EventStream
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, interlude, until
 from tests.wire.support import BROWSER, SDK, parsed, unique
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Mapping
+    from collections.abc import AsyncIterator, Mapping
 
     from tests.support.gateway import Gateway, Stream
 
@@ -33,8 +33,6 @@ SETTINGS = {
 }
 ORDER = ("sse", "long-poll", "polling")
 SWITCHED_ON: Policy = {name: {"enabled": True} for name in ORDER}
-_SLACK_S = 1.0
-"""What a busy machine may add to a moment that was promised."""
 
 
 class Pair(NamedTuple):
@@ -162,7 +160,7 @@ class Sdk:
         return self.transports[-1] if self.transports else ""
 
     async def _live(self) -> None:
-        async with httpx2.AsyncClient(base_url=self.gateway.url, timeout=20) as http:
+        async with httpx2.AsyncClient(base_url=self.gateway.url, timeout=PATIENCE_S) as http:
             while True:
                 body = {"client": dict(self.client), "cursor": self.cursor}
                 answer = await http.post("/api/v1/events/negotiate", json=body, headers=self.gateway.bearer(self.sub))
@@ -179,8 +177,9 @@ class Sdk:
         try:
             await asyncio.wait((reading, moved), return_when=asyncio.FIRST_COMPLETED)
             if not reading.done():
-                within_ms = self.told[-1]["within_ms"]
-                await asyncio.wait((reading,), timeout=random.uniform(0, within_ms) / 1000)
+                leaving = asyncio.create_task(interlude(random.uniform(0, self.told[-1]["within_ms"]) / 1000))
+                await asyncio.wait((reading, leaving), return_when=asyncio.FIRST_COMPLETED)
+                leaving.cancel()
             if reading.done():
                 reading.result()
         finally:
@@ -217,7 +216,11 @@ class Sdk:
                 leave_at = time.monotonic() + random.uniform(0, self.told[-1]["within_ms"]) / 1000
                 if path == "long-poll":
                     return  # a held request can't be left without losing its answer; this one has none
-            await asyncio.sleep(body.get("next_poll_ms", 0) / 1000)
+            await self._wait_as_told(body)
+
+    @staticmethod
+    async def _wait_as_told(body: Mapping[str, Any]) -> None:
+        await interlude(body.get("next_poll_ms", 0) / 1000)
 
     def _take(self, envelope: Mapping[str, Any], moving: asyncio.Event) -> None:
         if "id" in envelope:
@@ -227,9 +230,3 @@ class Sdk:
         elif envelope["event"] == "transport.changed":
             self.told.append(envelope["data"])
             moving.set()
-
-
-async def quickly(what: Awaitable[T], within_ms: int = WITHIN_MS) -> T:
-    """Await something that was promised within a time."""
-    async with asyncio.timeout(within_ms * 1.1 / 1000 + _SLACK_S):
-        return await what

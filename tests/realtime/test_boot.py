@@ -19,7 +19,7 @@ from realtime.embedded.boot import BOOT_ID, Mark
 from tests.channel.events import draft
 from tests.channel.model import ROOMY
 from tests.support.program import killed, program
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import until
 from tests.wire.support import EVENTS, POLL
 
 if TYPE_CHECKING:
@@ -221,7 +221,7 @@ class Service:
             async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
                 yield http
             os.kill(gateway.process.pid, signal.SIGKILL)
-            await gateway.nothing_left(PATIENCE_S)
+            await gateway.nothing_left()
 
     @property
     def file(self) -> Path:

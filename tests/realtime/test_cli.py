@@ -31,6 +31,7 @@ from realtime.server.stopping import Ending
 from tests.support.gateway import SECRET, Gateway, gateway, settings
 from tests.support.ports import free_port
 from tests.support.program import GAPLESS, program
+from tests.support.waiting import PATIENCE_S, interlude, patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -382,13 +383,13 @@ class Tail:
 
         def told() -> bool:
             with self._news:
-                return self._news.wait_for(lambda: sum(words in text for text in self.told) >= times, timeout=10)
+                return self._news.wait_for(lambda: sum(words in text for text in self.told) >= times, PATIENCE_S)
 
         assert await asyncio.to_thread(told), self.told
 
     async def finished(self) -> list[Any]:
         """Wait for the last event, and return the data of all."""
-        await asyncio.to_thread(self._thread.join, 20)
+        await asyncio.to_thread(self._thread.join, PATIENCE_S)
         assert isinstance(self._ended_by, Enough), self._ended_by
         return [event["data"] for event in self.seen]
 
@@ -422,7 +423,7 @@ async def restarted(directory: Path, redis_url: str, port: int) -> AsyncIterator
     serving = asyncio.create_task(
         run_gateway(configured, redis_url, address.bind(configured.server), ready.set, Ending())
     )
-    async with asyncio.timeout(10):
+    async with patience():
         await ready.wait()
     url = f"http://127.0.0.1:{port}"
     async with httpx2.AsyncClient(base_url=url) as http:
@@ -455,14 +456,14 @@ async def test_tail_misses_and_repeats_nothing_while_the_service_comes_and_goes(
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_tail_outlives_its_tickets(tmp_path: Path, redis_url: str, transport: str) -> None:
-    async with gateway(tmp_path, redis_url, {**QUICK, "AUTH__TICKET_TTL": "1s"}) as served:
+    async with gateway(tmp_path, redis_url, {**QUICK, "AUTH__TICKET_TTL": "2s"}) as served:
         tail = Tail(served, transport)
         await tail.tells("following on")
-        for n in range(6):
+        for n in range(10):
             await served.publish({"data": n})
-            await asyncio.sleep(0.25)  # longer than a ticket lives, together
+            await interlude(0.25)  # together, these are longer than a ticket lives
         await served.publish({"data": "last"})
-        assert await tail.finished() == [*range(6), "last"]
+        assert await tail.finished() == [*range(10), "last"]
     assert len(tail.told) == 1
 
 

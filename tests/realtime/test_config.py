@@ -489,7 +489,7 @@ def test_processes_that_start_at_once_agree_on_one_secret(tmp_path: Path) -> Non
         assert starter.stdin is not None
         starter.stdin.close()
         starter.stdin = None
-    secrets = {starter.communicate(timeout=30)[0].splitlines()[-1] for starter in starters}
+    secrets = {starter.communicate()[0].splitlines()[-1] for starter in starters}
     assert secrets == {(tmp_path / "data/secret").read_text().strip()}
 
 

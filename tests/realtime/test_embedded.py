@@ -9,7 +9,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +21,10 @@ from realtime.embedded.binary import find_server, first_usable
 from realtime.embedded.home import LONGEST_SOCKET_PATH
 from realtime.errors import EmbeddedError
 from tests.support.program import is_alive
+from tests.support.waiting import PATIENCE_S, patience, until, until_here
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 ROOT = Path(__file__).parents[2]
 REDIS = shutil.which("redis-server")
@@ -50,7 +50,7 @@ asyncio.run(main())
 
 @contextlib.asynccontextmanager
 async def running(data_dir: Path, server: Path | None = None) -> AsyncIterator[tuple[Embedded, str]]:
-    valkey = Embedded(server, start_timeout_s=20)
+    valkey = Embedded(server, start_timeout_s=PATIENCE_S)
     url = await valkey.start(data_dir)
     try:
         yield valkey, url
@@ -69,13 +69,6 @@ def gateway(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
             yield parent, int(line.split()[1])
         finally:
             parent.kill()
-
-
-def until(condition: Callable[[], object], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def pid_of(valkey: Embedded) -> int:
@@ -183,7 +176,7 @@ async def test_what_we_block_ends_it_all_the_same(tmp_path: Path) -> None:
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
     os.kill(pid_of(valkey), signal.SIGTERM)
-    await asyncio.to_thread(until, lambda: not is_alive(pid_of(valkey)))
+    await until(lambda: not is_alive(pid_of(valkey)))
     await valkey.stop()
 
 
@@ -251,7 +244,7 @@ async def test_a_server_left_behind_is_waited_for(tmp_path: Path) -> None:
         impatient = Embedded(stop_timeout_s=0.1)
         with pytest.raises(EmbeddedError, match=r"hasn't ended in 0\.1 s"):
             await impatient.start(tmp_path)
-        valkey = Embedded(stop_timeout_s=10)
+        valkey = Embedded(stop_timeout_s=PATIENCE_S)
         starting = asyncio.create_task(valkey.start(tmp_path))
         os.kill(pid, signal.SIGCONT)
         async with Redis.from_url(await starting) as redis:
@@ -269,12 +262,14 @@ async def test_killed_it_is_started_again_with_its_data(tmp_path: Path, server: 
         await write(url, fruit="pear")
         first = pid_of(valkey)
         os.kill(first, signal.SIGKILL)
-        async with asyncio.timeout(10):
-            while await value_or_none(url, "fruit") != b"pear":  # noqa: ASYNC110 - another process sets no event
-                await asyncio.sleep(0.02)
+
+        async def is_back() -> bool:
+            return await value_or_none(url, "fruit") == b"pear"
+
+        await until(is_back)
         assert pid_of(valkey) != first
         await valkey.stop()
-        async with asyncio.timeout(10):
+        async with patience():
             await supervision
 
 
@@ -291,8 +286,8 @@ async def test_killed_with_its_gateway_it_leaves_its_data(tmp_path: Path, server
 async def test_it_ends_with_us_however_we_end(tmp_path: Path, signum: signal.Signals) -> None:
     with gateway(tmp_path) as (parent, pid):
         parent.send_signal(signum)
-        parent.wait(10)
-        until(lambda: not is_alive(pid))
+        parent.wait()
+        await until(lambda: not is_alive(pid))
     async with running(tmp_path) as (_, url), Redis.from_url(url) as redis:
         assert await redis.llen("numbers") == 100
 
@@ -306,7 +301,7 @@ def test_a_child_dies_with_its_parent() -> None:
         pid = int(parent.stdout.readline())
         assert is_alive(pid)
         parent.kill()
-        until(lambda: not is_alive(pid))
+        until_here(lambda: not is_alive(pid))
 
 
 def test_a_child_whose_parent_is_gone_already_dies_at_once() -> None:

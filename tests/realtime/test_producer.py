@@ -17,6 +17,7 @@ from realtime.demo import outbox, producer
 from realtime.demo.hashing import Pass, advance
 from realtime.demo.host import Host
 from realtime.demo.outbox import Outbox, PublishRefused
+from tests.support.waiting import interlude, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -57,7 +58,7 @@ class Log:
         self.news.set()
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(20):
+        async with patience():
             while not condition():
                 self.news.clear()
                 await self.news.wait()
@@ -74,7 +75,7 @@ class Log:
 
 @contextlib.asynccontextmanager
 async def producing(publish: producer.Publish, tree: Path) -> AsyncIterator[asyncio.Task[None]]:
-    task = asyncio.create_task(producer.run(publish, root=tree))
+    task = asyncio.create_task(producer.run(publish, tree))
     try:
         yield task
     finally:
@@ -135,7 +136,8 @@ async def test_while_the_log_is_away_nothing_queues_up_and_no_number_is_skipped(
         await log.publish(events)
 
     async with producing(publish, tree):
-        await asyncio.sleep(0.3)
+        await until(lambda: waiting == 2)
+        await interlude(0.3)
         is_there.set()
         await log.until(lambda: len(log.of(producer.LOAD_EVENT)) >= 3)
     assert [data["n"] for data in log.data(producer.LOAD_EVENT)][:3] == [1, 2, 3]
@@ -149,19 +151,34 @@ async def test_progress_comes_at_most_four_times_a_second_and_takes_little_of_a_
         await log.until(lambda: len(log.of(producer.TASK_EVENT)) >= 5)
     elapsed, used = time.monotonic() - begun, time.process_time() - used
     updates = [at for at, event in zip(log.at, log.events, strict=True) if event["event"] == producer.TASK_EVENT]
-    assert min(later - earlier for earlier, later in itertools.pairwise(updates)) >= 0.24
-    assert used / elapsed < 0.20
+    assert updates[4] - updates[0] >= 3.9 * producer.UPDATE_EVERY_S, "a busy machine may only add to it"
+    assert used / elapsed < 0.20, "and takes away from the share"
+
+
+@pytest.mark.usefixtures("quick")
+async def test_it_is_told_of_before_its_files_are_counted(tree: Path) -> None:
+    log = Log()
+    async with producing(log.publish, tree):
+        await log.until(lambda: bool(log.digests()))
+    first = log.data(producer.TASK_EVENT)[0]
+    assert (first["files_total"], first["bytes_total"], first["percent"]) == (0, 0, 0.0)
+
+
+def test_a_slice_is_measured_in_cpu_time() -> None:
+    """However long the machine does something else meanwhile, that is not in it."""
+    used = itertools.count()
+    assert advance(itertools.repeat(None), 5, lambda: next(used)) == (True, 6)
+    assert advance(iter([None, None]), 5, lambda: next(used)) == (False, 3)
 
 
 async def test_cancelling_ends_it_at_once(tree: Path) -> None:
     log = Log()
     async with producing(log.publish, tree) as task:
         await log.until(lambda: bool(log.events))
-        begun = time.monotonic()
         task.cancel()
-        await asyncio.wait([task], timeout=5)
+        async with patience():
+            await asyncio.wait([task])
         assert task.cancelled()
-        assert time.monotonic() - begun < 0.5
 
 
 @pytest.mark.usefixtures("quick")
@@ -169,9 +186,9 @@ async def test_a_refusal_ends_the_run_and_is_told(tree: Path) -> None:
     async def refuse(_: list[producer.Event]) -> None:
         raise PublishRefused(403, "no")
 
-    async with asyncio.timeout(10):
+    async with patience():
         with pytest.raises(ExceptionGroup) as raised:
-            await producer.run(refuse, root=tree)
+            await producer.run(refuse, tree)
     assert raised.group_contains(PublishRefused)
 
 
@@ -179,7 +196,7 @@ async def test_a_refusal_ends_the_run_and_is_told(tree: Path) -> None:
 
 
 def finish(work: Pass) -> str:
-    assert not advance(work.steps(), 60)
+    assert not advance(work.steps(), 3600).more
     assert work.progress.digest is not None
     assert (work.progress.percent, work.progress.files_done) == (100.0, work.progress.files_total)
     assert work.progress.bytes_done == work.progress.bytes_total
@@ -207,7 +224,7 @@ def test_a_file_that_vanishes_is_skipped_and_the_pass_still_ends_at_100(tree: Pa
     work = Pass(tree)
     steps = hashing_from_second_file(work)
     (tree / "package" / "module_19.py").unlink()
-    assert not advance(steps, 60)
+    assert not advance(steps, 3600).more
     assert work.progress.files_skipped == 1
     assert (work.progress.percent, work.progress.bytes_done) == (100.0, work.progress.bytes_total)
 
@@ -216,7 +233,7 @@ def test_a_file_that_grows_corrects_the_total(tree: Path) -> None:
     work = Pass(tree)
     steps = hashing_from_second_file(work)
     (tree / "package" / "module_19.py").write_bytes(bytes(50_000))
-    assert not advance(steps, 60)
+    assert not advance(steps, 3600).more
     assert work.progress.bytes_done == work.progress.bytes_total == 240_000
 
 
@@ -341,10 +358,10 @@ async def test_a_service_that_is_not_there_yet_is_waited_for(unused_tcp_port: in
     service = Service([CREATED])
     async with Outbox(f"http://127.0.0.1:{unused_tcp_port}", lambda: "token") as box:
         publishing = asyncio.create_task(box.publish(EVENTS))
-        await asyncio.sleep(0.1)
+        await interlude(0.1)
         assert not publishing.done()
-        async with await asyncio.start_server(service.answer, "127.0.0.1", unused_tcp_port):
-            await asyncio.wait_for(publishing, 10)
+        async with patience(), await asyncio.start_server(service.answer, "127.0.0.1", unused_tcp_port):
+            await publishing
     assert len(service.bodies) == 1
 
 

@@ -16,7 +16,7 @@ import pytest_asyncio
 from realtime.auth import Credentials
 from realtime.config import load
 from tests.support.program import GAPLESS, is_alive, program
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -65,7 +65,7 @@ class Edited:
     async def says(self, event: str) -> dict[str, Any]:
         """Wait for the next line of its log that tells of an event."""
         assert self.gateway.process.stderr is not None
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             async for raw in self.gateway.process.stderr:
                 line = json.loads(raw)
                 self.heard.append(line)
@@ -75,7 +75,8 @@ class Edited:
 
     async def established(self) -> dict[str, Any]:
         """Open a stream on a connection of its own; return what it is told first, nothing by who isn't ready yet."""
-        async with httpx2.AsyncClient(base_url=self.url, timeout=10) as http, http.stream("GET", STREAM) as answer:
+        client = httpx2.AsyncClient(base_url=self.url, timeout=PATIENCE_S)
+        async with client as http, http.stream("GET", STREAM) as answer:
             async for line in answer.aiter_lines():
                 if line.startswith("data: "):
                     told: dict[str, Any] = json.loads(line.removeprefix("data: "))["data"]
@@ -98,7 +99,7 @@ async def edited(directory: Path, count: int = 1) -> AsyncIterator[Edited]:
     (directory / "run" / "config.toml").write_text(BEGIN)
     async with program(directory, "serve", "--port", "0", "--workers", str(count)) as gateway:
         url = await gateway.address()
-        async with httpx2.AsyncClient(base_url=url, timeout=15) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
             yield Edited(gateway, url, http)
         os.kill(gateway.process.pid, signal.SIGTERM)
         assert await gateway.ended() == 0
@@ -117,12 +118,12 @@ async def kept_open(url: str) -> AsyncIterator[asyncio.Task[None]]:
     begun = asyncio.Event()
 
     async def read() -> None:
-        async with httpx2.AsyncClient(base_url=url, timeout=60) as http, http.stream("GET", STREAM) as answer:
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http, http.stream("GET", STREAM) as answer:
             async for _ in answer.aiter_text():
                 begun.set()
 
     task = asyncio.create_task(read())
-    async with asyncio.timeout(PATIENCE_S):
+    async with patience():
         await begun.wait()
     yield task
     task.cancel()
@@ -313,7 +314,7 @@ STARTED = "echo $$; exec $GAPLESS serve --port 0 > out 2> err"
 
 
 async def test_a_gateway_ends_with_its_terminal(tmp_path: Path) -> None:
-    async with on_a_terminal(tmp_path, STARTED) as (_, pid, _), asyncio.timeout(PATIENCE_S):
+    async with on_a_terminal(tmp_path, STARTED) as (_, pid, _), patience():
         await until(lambda: not is_alive(pid))
     assert "Traceback" not in (tmp_path / "err").read_text()
 

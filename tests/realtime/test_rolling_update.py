@@ -18,6 +18,7 @@ from redis import Redis
 
 from tests.support.gateway import SECRET, Gateway, gateway
 from tests.support.program import program
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -55,7 +56,7 @@ async def updated(directory: Path, old: Gateway, redis_url: str) -> AsyncIterato
     start = ("-c", "from realtime.cli import run; run()", "serve", "--port", "0")
     async with program(directory, *start, environ=environ, command=sys.executable) as running:
         url = await running.address()
-        async with httpx2.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, trust_env=False) as http:
             yield Gateway(url, old.worker, http)
 
 
@@ -79,7 +80,7 @@ async def received(stream: Stream, count: int) -> list[str]:
     """Read so many events; anything but events and heartbeats is a failure."""
     ids: list[str] = []
     while len(ids) < count:
-        message = await stream.next(30)
+        message = await stream.next()
         if message.event != "heartbeat.sent":
             assert message.event == "test.happened"
             ids.append(message.last_event_id)

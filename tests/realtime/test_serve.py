@@ -12,7 +12,7 @@ import jwt
 
 from tests.support.program import program
 from tests.support.stream import EventStream
-from tests.support.waiting import until
+from tests.support.waiting import PATIENCE_S, until
 from tests.wire.support import BROWSER, EVENTS, LONG_POLL, POLL, SDK, STREAM, check_problem
 
 if TYPE_CHECKING:
@@ -23,8 +23,6 @@ SECRET = "a secret for tests that is long enough"
 OPEN = {"GAPLESS_AUTH__SECRET": SECRET, "GAPLESS_AUTH__ANONYMOUS_SCOPES": '["broadcast"]'}
 HEALTH = f"{EVENTS}/health"
 WORKERS, STREAMS = 4, 400
-STARTED_WITHIN_S = 90
-"""Five processes, on a machine that is busy with other tests."""
 LEAST, MOST = 40, 160
 """A worker's share of 400 is 100, with a standard deviation of 8.7 when each goes to any of four: seven of them."""
 
@@ -35,7 +33,7 @@ async def serving(tmp_path: Path, redis_url: str, *options: str) -> AsyncIterato
     environ = {**OPEN, "GAPLESS_REDIS__URL": redis_url}
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(program(tmp_path, "serve", "--port", "0", *options, environ=environ))
-        client = httpx2.AsyncClient(base_url=await running.address(STARTED_WITHIN_S), timeout=30, trust_env=False)
+        client = httpx2.AsyncClient(base_url=await running.address(), timeout=PATIENCE_S, trust_env=False)
         yield await stack.enter_async_context(client)
 
 

@@ -8,7 +8,6 @@ import json
 import logging
 import subprocess
 import sys
-import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from realtime import logs
 from realtime.errors import ConfigError
 from realtime.telemetry import report_errors, spans
 from tests.support.gateway import gateway, settings
+from tests.support.waiting import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,10 +81,8 @@ async def test_a_span_for_each_request_goes_to_the_collector(tmp_path: Path, red
 
 async def test_a_collector_that_is_away_holds_nobody_up(tmp_path: Path, redis_url: str) -> None:
     given = {"TELEMETRY__OTLP_ENDPOINT": "http://127.0.0.1:1"}
-    async with gateway(tmp_path, redis_url, given) as running:
+    async with patience(), gateway(tmp_path, redis_url, given) as running:
         assert (await running.http.get("/livez")).status_code == 200
-        begun = time.monotonic()
-    assert time.monotonic() - begun < 6
 
 
 async def test_a_line_of_an_error_goes_to_sentry_as_it_stands_in_the_log(tmp_path: Path, redis_url: str) -> None:

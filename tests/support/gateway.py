@@ -14,15 +14,16 @@ import uvicorn
 from realtime.app import Worker
 from realtime.config import Settings, load
 from realtime.delivery.direct import lane
+from realtime.delivery.state import State
 from tests.support.ports import free_port
 from tests.support.stream import EventStream, Message
+from tests.support.waiting import PATIENCE_S, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator, Mapping
     from pathlib import Path
 
 SECRET = "a secret for tests that is long enough"
-_PATIENCE_S = 10.0
 
 
 def settings(directory: Path, redis_url: str, overrides: Mapping[str, str] | None = None) -> Settings:
@@ -44,6 +45,15 @@ class Gateway:
     url: str
     worker: Worker
     http: httpx2.AsyncClient
+
+    async def holds(self, sub: str, count: int = 1) -> None:
+        """Wait until so many answers to a subject wait at the tail for the next event."""
+
+        def are_held() -> bool:
+            found = self.worker.engine.hub.attachments
+            return sum(one.plan.context.sub == sub and one.state is State.LIVE for one in found) >= count
+
+        await until(are_held)
 
     def token(self, sub: str = "42", *, roles: tuple[str, ...] = (), scopes: tuple[str, ...] = (), **more: Any) -> str:  # noqa: ANN401 - as `mint` takes them
         """Mint a token; `more` are further arguments of `Credentials.mint`."""
@@ -80,14 +90,18 @@ class Stream:
     def __init__(self, answer: httpx2.Response) -> None:
         self.answer = answer
         self.parser = EventStream()
+        self.parts = 0
+        """How many pieces of it were read: a write of the server is one, unless it is large."""
         self._text = answer.aiter_text()
         self._ready: list[Message] = []
 
-    async def next(self, timeout_s: float = _PATIENCE_S) -> Message:
+    async def next(self) -> Message:
         """Wait for the next event; `StopAsyncIteration` at the end of the answer."""
-        async with asyncio.timeout(timeout_s):
+        async with patience():
             while not self._ready:
-                self._ready.extend(self.parser.feed(await anext(self._text)))
+                text = await anext(self._text)
+                self.parts += 1
+                self._ready.extend(self.parser.feed(text))
         return self._ready.pop(0)
 
     async def envelope(self, event: str | None = None) -> dict[str, Any]:
@@ -100,7 +114,7 @@ class Stream:
 
     async def rest(self) -> list[Message]:
         """Read to the end of the answer."""
-        async with asyncio.timeout(_PATIENCE_S):
+        async with patience():
             async for text in self._text:
                 self._ready.extend(self.parser.feed(text))
         ready, self._ready = self._ready, []
@@ -137,8 +151,9 @@ async def gateway(
     server = QuietServer(config)
     serving = asyncio.create_task(server.serve())
     url = f"http://127.0.0.1:{port}"
-    async with httpx2.AsyncClient(base_url=url, timeout=30, limits=httpx2.Limits(max_connections=None)) as http:
+    async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S, limits=httpx2.Limits(max_connections=None)) as http:
         await _until_ready(http, serving)
+        unmeasured(worker)
         try:
             yield Gateway(url, worker, http)
         finally:
@@ -147,13 +162,17 @@ async def gateway(
             await serving
 
 
+def unmeasured(worker: Worker) -> None:
+    """Let a worker take itself to have time to spare: this process is busy with tests, and polls would be put off."""
+    worker.engine.hub.wheel.disarm(worker.engine.load)
+
+
 async def _until_ready(http: httpx2.AsyncClient, serving: asyncio.Task[None]) -> None:
-    async with asyncio.timeout(_PATIENCE_S):
-        while True:
-            assert not serving.done(), "the gateway did not start"
-            try:
-                if (await http.get("/readyz")).status_code == 200:
-                    return
-            except httpx2.TransportError:
-                pass
-            await asyncio.sleep(0.01)
+    async def is_ready() -> bool:
+        assert not serving.done(), "the gateway did not start"
+        try:
+            return (await http.get("/readyz")).status_code == 200
+        except httpx2.TransportError:
+            return False
+
+    await until(is_ready)

@@ -15,13 +15,15 @@ import socket
 from typing import Final
 
 _FIRST: Final = 10_000
-_EACH: Final = 2_500
-"""For each of up to nine processes: Linux's ephemeral ports begin at 32768."""
+_LAST: Final = 32_500
+"""Linux's ephemeral ports begin at 32768."""
+_PROCESSES: Final = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_EACH: Final = (_LAST - _FIRST) // _PROCESSES
 
 
 def _own() -> itertools.cycle[int]:
     """Return this process's, from anywhere on: another run of the tests may be under way on this machine."""
-    first = _FIRST + int(os.environ.get("PYTEST_XDIST_WORKER", "gw8").removeprefix("gw")) % 9 * _EACH
+    first = _FIRST + int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % _PROCESSES * _EACH
     ports = [*range(first, first + _EACH)]
     begin = random.SystemRandom().randrange(_EACH)
     return itertools.cycle(ports[begin:] + ports[:begin])

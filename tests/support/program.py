@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -35,7 +35,7 @@ class Program:
     async def line(self, containing: str = "", within_s: float = PATIENCE_S) -> str:
         """Wait for a line of standard output."""
         assert self.process.stdout is not None
-        async with asyncio.timeout(within_s):
+        async with patience(within_s):
             async for raw in self.process.stdout:
                 self.said.append(raw.decode().rstrip("\n"))
                 if containing in self.said[-1]:
@@ -61,7 +61,7 @@ class Program:
         """Wait for the end of the process, whose input ends here, and return its status."""
         if self.process.stdin is not None:
             self.process.stdin.close()
-        async with asyncio.timeout(within_s):
+        async with patience(within_s):
             out, err = await self.process.communicate()
         self.said += out.decode().splitlines()
         self.errors += err.decode()
@@ -85,12 +85,10 @@ class Program:
                     found[int(folder.name)] = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    async def nothing_left(self, within_s: float = 5) -> None:
+    async def nothing_left(self) -> None:
         """Wait until no process is left."""
         try:
-            async with asyncio.timeout(within_s):
-                while self.processes():  # noqa: ASYNC110 - /proc gives no event
-                    await asyncio.sleep(0.02)
+            await until(lambda: not self.processes())
         except TimeoutError:
             raise AssertionError(f"left behind: {self.processes()}") from None
 

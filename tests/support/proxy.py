@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tests.support.waiting import interlude
+
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
@@ -116,10 +118,13 @@ class Proxy:
                     if not self._to_lose:
                         self.lost.set()
                     return
-                await asyncio.sleep(self.delay_s)
-                await self._passing.wait()
+                await self._delayed()
                 line.client.write(data if self.alters is None else self.alters(data))
                 await line.client.drain()
+
+    async def _delayed(self) -> None:
+        await interlude(self.delay_s)
+        await self._passing.wait()
 
 
 @asynccontextmanager

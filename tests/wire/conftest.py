@@ -43,7 +43,6 @@ async def public(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFact
     settings = {
         "AUTH__ANONYMOUS_SCOPES": json.dumps(["broadcast", "topic:news.*"]),
         "CORS__ORIGINS": json.dumps([APP]),
-        "LONG_POLL__HOLD": "500ms",
     }
     async with gateway(tmp_path_factory.mktemp("public"), wire_valkey.database(), settings) as running:
         yield forgetful(running)
@@ -59,10 +58,9 @@ async def moved(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFacto
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def quick(wire_valkey: RedisServer, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Gateway]:
-    """A gateway whose every time is short, on the log of `plain`."""
+    """A gateway whose times are short, on the log of `plain`."""
     settings = {
         "SSE__HEARTBEAT": "100ms",
-        "SSE__LIFETIME": "1500ms",
         "AUTH__TICKET_TTL": "1s",
         "LONG_POLL__HOLD": "300ms",
         "POLLING__INTERVAL": "200ms",

@@ -10,6 +10,8 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
+from tests.support.waiting import patience
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -79,7 +81,7 @@ async def bare(gateway: Gateway, request: bytes) -> Bare:
     url = urlsplit(gateway.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
-        async with asyncio.timeout(10):
+        async with patience():
             writer.write(request)
             await writer.drain()
             head = await reader.readuntil(b"\r\n\r\n")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
 
 from realtime.delivery.answers import WAIT
 from realtime.delivery.head import Heads
+from tests.support.clock import stopped_clock
 from tests.support.gateway import gateway
 from tests.support.waiting import until
 from tests.wire.support import LONG_POLL, POLL, check_problem, unique
@@ -155,12 +155,13 @@ async def test_a_malformed_one_is_said(plain: Gateway) -> None:
 
 
 async def test_a_ticket_is_renewed_in_time(quick: Gateway) -> None:
-    agreed = await quick.negotiate(unique("poller"))
-    client = Poller(quick, agreed["ticket"])
-    client.cursor = agreed["cursor"]
-    async with asyncio.timeout(5):
+    with stopped_clock() as clock:
+        agreed = await quick.negotiate(unique("poller"))
+        client = Poller(quick, agreed["ticket"])
+        client.cursor = agreed["cursor"]
         while "ticket" not in (answer := (await client.poll()).json()):
             assert answer["events"] == []
+            clock.forward(100)
     assert answer["ticket"] != agreed["ticket"]
 
 

@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from realtime.delivery.state import State
 from tests.support.gateway import gateway
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 from tests.wire.support import LONG_POLL, unique
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-_PATIENCE_S = 10
 ADMIN = "/api/v1/admin"
 
 
@@ -58,7 +57,7 @@ class Waiter:
 
     async def answer(self) -> tuple[int, dict[str, Any]]:
         """Read an answer whole."""
-        async with asyncio.timeout(_PATIENCE_S):
+        async with patience():
             head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
             length = int(head.partition("content-length: ")[2].partition("\r\n")[0])
             body = await self.reader.readexactly(length)

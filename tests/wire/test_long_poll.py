@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.gateway import gateway
+from tests.support.waiting import at_once, patience
 from tests.wire.support import LONG_POLL, check_problem, parsed, unique
 
 if TYPE_CHECKING:
@@ -39,9 +40,7 @@ def ids(value: dict[str, Any]) -> list[str]:
 
 async def test_without_a_cursor_it_is_empty_at_once_with_the_tail(plain: Gateway) -> None:
     (published,) = await plain.publish({"scope": "user:42"})
-    began = time.monotonic()
-    answer = await get(plain)
-    assert time.monotonic() - began < 1
+    answer = await at_once(get(plain))
     value = answer.json()
     assert list(value) == ["events", "control", "cursor", "more"]
     assert (value["events"], value["control"], value["more"]) == ([], [], False)
@@ -59,9 +58,7 @@ async def test_its_fields(plain: Gateway) -> None:
 async def test_what_is_there_comes_at_once(plain: Gateway) -> None:
     sub = unique("user:there")
     published = await plain.publish({"scope": sub}, {"scope": unique("user:not-mine")}, {"scope": sub})
-    began = time.monotonic()
-    value = await polled(plain, sub[5:], cursor="earliest", scopes=sub)
-    assert time.monotonic() - began < 1
+    value = await at_once(polled(plain, sub[5:], cursor="earliest", scopes=sub))
     assert ids(value) == [published[0], published[2]]
     assert list(value["events"][0]) == ["id", "time", "event", "scope", "version", "data"]
     assert value["cursor"] >= published[2]
@@ -71,13 +68,11 @@ async def test_it_waits_for_what_is_visible(plain: Gateway) -> None:
     sub = unique("user:waiter")
     cursor = (await polled(plain, sub[5:]))["cursor"]
     waiting = asyncio.create_task(polled(plain, sub[5:], cursor=cursor))
-    await asyncio.sleep(0.1)
+    await plain.holds(sub[5:])
     await plain.publish({"scope": unique("user:not-mine")})
-    await asyncio.sleep(0.1)
-    assert not waiting.done()
     (published,) = await plain.publish({"scope": sub})
     value = await waiting
-    assert ids(value) == [published]
+    assert ids(value) == [published], "it was not answered by what it does not see"
     assert value["cursor"] == published
 
 
@@ -87,31 +82,31 @@ async def test_empty_when_the_hold_has_passed_with_a_cursor_past_what_is_hidden(
     (hidden,) = await plain.publish({"scope": unique("user:not-mine")})
     began = time.monotonic()
     value = await polled(plain, sub[5:], cursor=cursor, hold_ms="200")
-    assert 0.19 <= time.monotonic() - began < 1
+    assert time.monotonic() - began >= 0.19
     assert (value["events"], value["control"], value["more"]) == ([], [], False)
     assert parsed(value["cursor"]) >= parsed(hidden)
 
 
-@pytest.mark.parametrize("hold_ms", ["400", "999999", "99999999999999"])
+@pytest.mark.parametrize("hold_ms", ["999999", "99999999999999"])
 async def test_it_holds_no_longer_than_the_policy_lets_it(quick: Gateway, hold_ms: str) -> None:
     cursor = (await polled(quick, "nobody"))["cursor"]
     began = time.monotonic()
-    assert not ids(await polled(quick, "nobody", cursor=cursor, hold_ms=hold_ms, scopes="user:nobody"))
-    assert 0.29 <= time.monotonic() - began < 0.8
+    async with patience():  # far less than the longest of these
+        assert not ids(await polled(quick, "nobody", cursor=cursor, hold_ms=hold_ms, scopes="user:nobody"))
+    assert time.monotonic() - began >= 0.29
 
 
 async def test_a_hold_of_nothing_is_a_poll(plain: Gateway) -> None:
     cursor = (await polled(plain))["cursor"]
-    began = time.monotonic()
-    assert (await polled(plain, cursor=cursor, hold_ms="0"))["events"] == []
-    assert time.monotonic() - began < 1
+    asked = polled(plain, unique("nobody"), cursor=cursor, hold_ms="0")
+    assert (await at_once(asked))["events"] == []
 
 
 async def test_a_burst_comes_together(plain: Gateway) -> None:
     sub = unique("user:burst")
     cursor = (await polled(plain, sub[5:]))["cursor"]
     waiting = asyncio.create_task(polled(plain, sub[5:], cursor=cursor))
-    await asyncio.sleep(0.1)
+    await plain.holds(sub[5:])
     published = await plain.publish(*({"scope": sub} for _ in range(50)))
     assert ids(await waiting) == published
 
@@ -133,10 +128,9 @@ async def test_more_tells_that_the_next_will_not_wait(
 
 async def read_all(running: Gateway, sub: str, start: str, limit: int, expected: list[str]) -> None:
     cursor, seen, calls = start, [], 0
-    while True:
-        began = time.monotonic()
-        value = await polled(running, sub[5:], cursor=cursor, limit=str(limit), scopes=sub, hold_ms="5000")
-        assert time.monotonic() - began < 2, "said to wait for nothing, or held what was there"
+    for _ in range(len(expected)):
+        asked = polled(running, sub[5:], cursor=cursor, limit=str(limit), scopes=sub)
+        value = await at_once(asked)
         assert len(value["events"]) <= limit
         seen += ids(value)
         cursor = value["cursor"]
@@ -163,7 +157,7 @@ async def test_a_burst_above_the_limit_is_cut_and_says_so(plain: Gateway) -> Non
     sub = unique("user:burst")
     cursor = (await polled(plain, sub[5:]))["cursor"]
     waiting = asyncio.create_task(polled(plain, sub[5:], cursor=cursor, limit="7"))
-    await asyncio.sleep(0.1)
+    await plain.holds(sub[5:])
     published = await plain.publish(*({"scope": sub} for _ in range(20)))
     value = await waiting
     assert (ids(value), value["more"], value["cursor"]) == (published[:7], True, published[6])
@@ -172,9 +166,7 @@ async def test_a_burst_above_the_limit_is_cut_and_says_so(plain: Gateway) -> Non
 
 
 async def test_what_cannot_be_resumed_is_said_at_once(plain: Gateway) -> None:
-    began = time.monotonic()
-    value = await polled(plain, cursor="1-1")
-    assert time.monotonic() - began < 1
+    value = await at_once(polled(plain, cursor="1-1"))
     assert value["events"] == []
     (truncated,) = value["control"]
     assert list(truncated) == ["time", "event", "data"]
@@ -194,7 +186,8 @@ async def test_last_event_id_is_of_sse_only(plain: Gateway) -> None:
         {"cursor": ""}, {"cursor": "x"}, {"cursor": "1-1-1"}, {"cursor": "%31-1%"},
         {"limit": "0"}, {"limit": "-1"}, {"limit": "x"}, {"limit": "1.5"}, {"limit": "1001"}, {"limit": ""},
         {"limit": "٣"}, {"limit": "9" * 5000},
-        {"hold_ms": "-1"}, {"hold_ms": "soon"}, {"hold_ms": ""}, {"hold_ms": "1e3"}, {"hold_ms": "9" * 5000},
+        {"hold_ms": "-1"}, {"hold_ms": "soon"}, {"hold_ms": ""}, {"hold_ms": "1e3"}, {"hold_ms": "1.5"},
+        {"hold_ms": "9" * 5000},
         {"events": "*.x"}, {"scopes": ","},
     ],
 )  # fmt: skip
@@ -214,9 +207,9 @@ async def test_a_second_waiting_one_of_a_session_ends_the_first_empty(plain: Gat
     session = await plain.negotiate(sub[5:])
     query = {"ticket": session["ticket"], "cursor": session["cursor"]}
     first = asyncio.create_task(plain.http.get(LONG_POLL, params=query))
-    await asyncio.sleep(0.1)
+    await plain.holds(sub[5:])
     second = asyncio.create_task(plain.http.get(LONG_POLL, params=query))
-    answer = await asyncio.wait_for(first, 5)
+    answer = await at_once(first)
     assert answer.status_code == 200
     assert (answer.json()["events"], answer.json()["control"]) == ([], [])
     assert not second.done()
@@ -231,6 +224,6 @@ async def test_those_of_two_sessions_wait_side_by_side(plain: Gateway) -> None:
         asyncio.create_task(plain.http.get(LONG_POLL, params={"ticket": one["ticket"], "cursor": one["cursor"]}))
         for one in sessions
     ]
-    await asyncio.sleep(0.1)
+    await plain.holds(sub[5:], 2)
     (published,) = await plain.publish({"scope": sub})
     assert [ids((await one).json()) for one in waiting] == [[published], [published]]

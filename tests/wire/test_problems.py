@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from realtime import errors
+from tests.support.waiting import at_once, patience
 from tests.wire.support import (
     BROWSER,
     EVENTS,
@@ -181,7 +181,7 @@ async def test_one_connection_carries_one_answer_after_the_other(plain: Gateway)
     good = request("GET", "/livez", {"Connection": "keep-alive"})
     for sent, status in ((good, 200), (refused, 401), (good, 200)):
         writer.write(sent)
-        async with asyncio.timeout(5):
+        async with patience():
             head = (await reader.readuntil(b"\r\n\r\n")).decode()
             length = re.search(r"content-length: (\d+)", head, re.IGNORECASE)
             assert length, head
@@ -206,15 +206,11 @@ async def test_who_sends_much_and_then_closes_is_told_why_it_was_refused(plain: 
 
 async def test_who_asks_before_it_sends_is_refused_at_once(plain: Gateway) -> None:
     headers = {"Expect": "100-continue", "Content-Length": "9000000"}
-    began = time.monotonic()
-    assert (await bare(plain, request("POST", EVENTS, headers))).status == 401
-    assert time.monotonic() - began < 1
+    assert (await at_once(bare(plain, request("POST", EVENTS, headers)))).status == 401
 
 
 async def test_who_never_sends_its_body_is_answered_all_the_same(plain: Gateway) -> None:
-    began = time.monotonic()
     assert (await bare(plain, request("POST", POLL, {"Content-Length": "10"}, b""))).status == 405
-    assert time.monotonic() - began < 4
 
 
 @pytest.mark.parametrize("host", ["a" * 5000, "a b", "..", "\xe9", ""])

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from realtime.delivery.state import State
+from tests.support.waiting import until
 from tests.wire.support import (
     APP,
     BROWSER,
@@ -143,12 +145,12 @@ async def test_a_held_one_is_answered_with_the_next_visible_event(public: Gatewa
     scope = news()
     (seen,) = await public.publish({"scope": scope})
     waiting = asyncio.create_task(get(public, LONG_POLL, scopes=scope, cursor=seen))
-    await asyncio.sleep(0.1)
+    await until(lambda: any(one.state is State.LIVE for one in public.worker.engine.hub.attachments))
     await public.publish({"scope": "user:42"})
     (published,) = await public.publish({"scope": scope})
     value = (await waiting).json()
     assert ([one["id"] for one in value["events"]], value["cursor"]) == ([published], published)
-    assert (await get(public, LONG_POLL, scopes=scope, cursor=published)).json()["cursor"] == published
+    assert (await get(public, LONG_POLL, scopes=scope, cursor=published, hold_ms="0")).json()["cursor"] == published
 
 
 @pytest.mark.parametrize("hold", [{}, {"hold_ms": "0"}], ids=["held", "at once"])

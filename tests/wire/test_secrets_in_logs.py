@@ -18,6 +18,7 @@ from realtime.config import load
 from tests.support.gateway import SECRET, gateway
 from tests.support.program import program
 from tests.support.redis import RedisServer
+from tests.support.waiting import PATIENCE_S, patience
 from tests.wire.support import (
     BROWSER,
     EVENTS,
@@ -125,9 +126,9 @@ class Session:
         for path in (POLL, LONG_POLL, HISTORY, STREAM):
             for more in ({"cursor": "earliest", "hold_ms": "0"}, {"cursor": DATA}, {"scopes": f"user:{DATA}"}):
                 params = {**query, **more}
-                async with http.stream("GET", path, params=params, headers={**headers, **BROWSER}) as answer:
-                    async with asyncio.timeout(5):
-                        await anext(answer.aiter_text(), None)
+                asked = http.stream("GET", path, params=params, headers={**headers, **BROWSER})
+                async with patience(), asked as answer:
+                    await anext(answer.aiter_text(), None)
         await http.get(HEALTH, params=query, headers={**headers, "traceparent": DATA})
         for path in (NEGOTIATE, TICKET, EVENTS, REPORT, f"/nope/{DATA}"):
             await http.post(path, params=query, headers=headers, content=DATA.encode())
@@ -206,7 +207,7 @@ async def send_nonsense(url: str) -> None:
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(f"GET {POLL}?ticket={BAD['ticket']} HTTP/9.9\r\nAuthorization: Bearer {BAD['token']}\r\n\r\n".encode())
-    assert b" 400 " in await asyncio.wait_for(reader.readline(), 5)
+    assert b" 400 " in await reader.readline()
     writer.close()
     with suppress(ConnectionError):
         await writer.wait_closed()
@@ -221,7 +222,7 @@ async def test_nothing_comes_out_of_a_running_service(tmp_path: Path) -> None:
     secrets = Secrets()
     async with program(tmp_path, "serve", "--port", "0", environ=environ) as serving:
         url = await serving.address()
-        async with httpx2.AsyncClient(base_url=url, timeout=10) as http:
+        async with httpx2.AsyncClient(base_url=url, timeout=PATIENCE_S) as http:
             await Session(url, secrets).run(http)
         await send_nonsense(url)
         serving.interrupt()
