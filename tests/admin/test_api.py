@@ -292,7 +292,8 @@ async def test_changes_are_listed_newest_first_in_pages_each_with_what_it_change
     last = [await admin.prefer("sse", move_within=wait) for wait in ("5s", "6s", "7s")]
     page = (await admin.get("/policy/revisions?limit=2"))["revisions"]
     assert [one["revision"] for one in page] == last[:0:-1]
-    assert set(page[0]) == {"revision", "updated_by", "updated_at", "reason", "changes", "policy"}
+    assert set(page[0]) == {"revision", "updated_by", "updated_at", "reason", "changes", "dropped", "policy"}
+    assert page[0]["dropped"] == []
     assert page[0]["changes"] == [{"path": "move_within", "before": "6s", "after": "7s"}]
     (before,) = (await admin.get(f"/policy/revisions?limit=1&before={last[1]}"))["revisions"]
     assert before["revision"] == last[0]

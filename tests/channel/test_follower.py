@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from tests.channel.model import NOON_MS, ROOMY
 from tests.channel.rules import META
 from tests.channel.simulated import library
 from tests.support.proxy import proxy
-from tests.support.waiting import until
+from tests.support.waiting import interlude, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -294,12 +295,15 @@ async def near(spare: RedisServer) -> AsyncIterator[Log]:
 
 async def published_at_last(log: Log) -> Cursor:
     """Publish as a patient publisher does, with one key until it is answered."""
-    async with asyncio.timeout(10):
-        while True:
-            try:
-                return (await log.append([draft(key="patient")], "ada"))[0].id
-            except LogUnavailable:
-                await asyncio.sleep(0.02)
+    ids: list[Cursor] = []
+
+    async def is_answered() -> bool:
+        with suppress(LogUnavailable):
+            ids.append((await log.append([draft(key="patient")], "ada"))[0].id)
+        return bool(ids)
+
+    await until(is_answered)
+    return ids[0]
 
 
 class TestSupervision:
@@ -329,7 +333,7 @@ class TestSupervision:
             await following.follower.reach(before[0])
             spare.pause()
             try:
-                await asyncio.sleep(1.0)  # longer than the connection waits
+                await until(lambda: following.follower.is_away)
             finally:
                 spare.resume()
             after = await published_at_last(near)
@@ -343,7 +347,7 @@ class TestSupervision:
             for _ in range(6):
                 ids += await publish(near, "broadcast", "user:1")
                 line.cut()
-                await asyncio.sleep(0.02)
+                await interlude(0.02)
             await until(lambda: following.window.position >= ids[-1])
             assert following.ids == ids
             assert len(following.sink.restarts) == 1

@@ -12,6 +12,7 @@ from realtime.connect import connect
 from tests.channel.events import EVERYONE, publish
 from tests.channel.model import ROOMY
 from tests.support.redis import RedisServer
+from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,12 +38,12 @@ async def follow(replica: Redis, primary: Redis) -> None:
     """Make a server a replica, and wait until it has everything."""
     port = primary.connection_pool.connection_kwargs["port"]
     await replica.replicaof("127.0.0.1", port)
-    async with asyncio.timeout(20):
-        up = False
-        while not up:
-            await asyncio.sleep(0.01)
-            here, there = await replica.info("replication"), await primary.info("replication")
-            up = here.get("master_link_status") == "up" and here["slave_repl_offset"] == there["master_repl_offset"]
+
+    async def is_up() -> bool:
+        here, there = await replica.info("replication"), await primary.info("replication")
+        return here.get("master_link_status") == "up" and here["slave_repl_offset"] == there["master_repl_offset"]
+
+    await until(is_up)
 
 
 async def promote(replica: Redis) -> None:

@@ -16,7 +16,7 @@ from realtime.errors import LogUnavailable
 from tests.channel.events import EVERYONE, draft, other_epoch, publish
 from tests.channel.following import Following
 from tests.channel.model import INTERESTS, NOON_MS, PLACES, RETENTION_MS, ROOMY
-from tests.support.waiting import until
+from tests.support.waiting import interlude, until
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -178,7 +178,7 @@ class TestAhead:
         first, second = await publish(elsewhere, "broadcast", "broadcast")
         reader = desk.reader(first)
         waiting = asyncio.create_task(reader.fetch(10, wait=True))
-        await asyncio.sleep(0.05)
+        await interlude(0.05)
         assert not waiting.done()
         await desk.following.tick()
         assert (await waiting).entries == []

@@ -6,7 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from realtime.channel.together import Together
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,6 +83,6 @@ async def test_who_asks_just_when_a_call_has_ended_is_not_left_waiting() -> None
             await asyncio.sleep(0)
         return answer + await together.ask(number)
 
-    async with asyncio.timeout(5):
+    async with patience():
         found = await asyncio.gather(*(ask_again(number, number % 7) for number in range(50)))
     assert found == [20 * number for number in range(50)]

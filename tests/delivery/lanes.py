@@ -12,7 +12,7 @@ import uvicorn
 from realtime.delivery.connection import connection
 from tests.support.gateway import Gateway, QuietServer
 from tests.support.ports import free_port
-from tests.support.waiting import until
+from tests.support.waiting import patience, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -61,7 +61,7 @@ async def ask(port: int, raw: bytes) -> Answer | None:
     """Send bytes; read one answer, of a stream its first part. `None`: the connection was closed without one."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             writer.write(raw)
             try:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
@@ -108,7 +108,7 @@ class Told(NamedTuple):
 async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             yield reader, writer
     finally:
         writer.close()

@@ -12,7 +12,7 @@ import pytest_asyncio
 
 from tests.delivery.lanes import Lanes, answered, connected, listening
 from tests.support.gateway import gateway
-from tests.support.waiting import until
+from tests.support.waiting import interlude, until
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -136,7 +136,7 @@ async def test_a_body_may_take_longer_as_long_as_it_comes(tight: Lanes) -> None:
     for port in tight[1:]:
         async with connected(port) as (reader, writer):
             writer.write(head + BODY[:-1])  # at 2 B/s it has two minutes for the last one
-            await asyncio.sleep(PAST_ALL_S)
+            await interlude(PAST_ALL_S)
             writer.write(BODY[-1:])
             assert (await answered(reader)).status == 201
 
@@ -149,7 +149,7 @@ async def test_a_connection_that_has_asked_is_kept(tight: Lanes) -> None:
                 for _ in range(2):
                     writer.write(request)
                     assert (await answered(reader)).status == 200
-                    await asyncio.sleep(PAST_ALL_S)
+                    await interlude(PAST_ALL_S)
 
 
 async def test_what_we_do_not_read_has_no_deadline(tight: Lanes) -> None:
@@ -160,7 +160,7 @@ async def test_what_we_do_not_read_has_no_deadline(tight: Lanes) -> None:
         writer.write(held.encode())
         await until(lambda: hub.size == 1)
         writer.write(CHUNKED.replace(b"TOKEN", publisher(tight)))
-        await asyncio.sleep(PAST_ALL_S)
+        await interlude(PAST_ALL_S)
         writer.write(b"2\r\n{}\r\n0\r\n\r\n")
         assert (await answered(reader)).status == 200
         assert (await answered(reader)).status == 422

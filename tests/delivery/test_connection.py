@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 from contextlib import suppress
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.delivery.lanes import answered, connected
-from tests.support.waiting import until
+from tests.support.waiting import interlude, until
 
 if TYPE_CHECKING:
     from tests.delivery.lanes import Lanes
@@ -38,7 +37,7 @@ async def all_of(port: int, *parts: bytes) -> list[int]:
         for part in parts:
             writer.write(part)
             await writer.drain()
-            await asyncio.sleep(0.02)  # so that it is likely a segment of its own: the test holds without that too
+            await interlude(0.02)  # so that it is likely a segment of its own: the test holds without that too
         return [int(status) for status in re.findall(rb"HTTP/1\.1 (\d+) ", await reader.read())]
 
 

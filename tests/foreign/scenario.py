@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import httpx2
@@ -15,10 +14,10 @@ from tests.support.gateway import SECRET
 from tests.support.ports import free_port
 from tests.support.program import killed, program
 from tests.support.redis import RedisServer
-from tests.support.waiting import until
+from tests.support.waiting import interlude, until
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from tests.foreign.reader import Client, Outcome, Reader
@@ -74,7 +73,7 @@ class Scenario:
                 for number in range(count):
                     await self._fault(faults.get(number, ""))
                     await self._publish(number)
-                    await asyncio.sleep(_PACE_S)
+                    await interlude(_PACE_S)
                 await self._all_heard(readers)
                 return {reader.client: reader.outcome(self.published) for reader in readers}
         finally:
@@ -124,12 +123,18 @@ class Scenario:
     async def _all_heard(self, readers: Sequence[Reader]) -> None:
         """Wait until everybody has the last event, or until nobody hears anything new."""
         last = [*self.published][-1]
-        heard, since = -1, time.monotonic()
-        while not all(reader.has(last) for reader in readers) and time.monotonic() - since < _SILENT_S:
-            now = sum(reader.has(last) for reader in readers)
-            if now != heard:
-                heard, since = now, time.monotonic()
-            await asyncio.sleep(0.1)
+
+        def heard() -> int:
+            return sum(reader.has(last) for reader in readers)
+
+        with suppress(TimeoutError):
+            while (before := heard()) < len(readers):
+                await _grown(heard, before)
+
+
+async def _grown(number: Callable[[], int], before: int) -> None:
+    """Wait until a number is above what it was."""
+    await until(lambda: number() > before)
 
 
 async def _established(readers: Sequence[Reader]) -> None:

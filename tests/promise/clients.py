@@ -378,6 +378,8 @@ class Client:
             if self._leaving is not None and self._sent_to is not None:
                 moment_s = self.dice.uniform(0, data["within_ms"]) / 1000
                 self._leaving.reschedule(asyncio.get_running_loop().time() + moment_s)
+        elif event == "connection.deferred":
+            assert self.transport == "eventsource", "an SDK is told by a status"
         elif event != "heartbeat.sent":
             raise AssertionError(envelope)
 

@@ -18,7 +18,6 @@ and their clocks are real: a seed repeats the choices, and not always their effe
 
 from __future__ import annotations
 
-import asyncio
 import os
 import random
 import time
@@ -29,6 +28,7 @@ import pytest
 
 from tests.promise.model import Ledger, Publication, Sight
 from tests.promise.world import World
+from tests.support.waiting import interlude
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -186,7 +186,7 @@ class Script:
 
     async def live(self) -> None:
         """Let time pass."""
-        await asyncio.sleep(self.dice.choice((0.01, 0.05, 0.2)))
+        await interlude(self.dice.choice((0.01, 0.05, 0.2)))
 
     def _client(self) -> Client:
         return self.dice.choice(self.world.clients)

@@ -27,7 +27,7 @@ from tests.support.gateway import Gateway, gateway
 from tests.support.ports import free_port
 from tests.support.proxy import Proxy, proxy
 from tests.support.redis import RedisServer
-from tests.support.waiting import PATIENCE_S, until
+from tests.support.waiting import PATIENCE_S, interlude, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -140,8 +140,7 @@ class World:
             server.stop()
         rest = asyncio.all_tasks() - {asyncio.current_task()}
         if rest:
-            _, left = await asyncio.wait(rest, timeout=PATIENCE_S)
-            assert not left, f"still running: {left}"
+            await until(lambda: all(task.done() for task in rest))
 
     async def _open(self, place: Place) -> None:
         place.incarnation += 1
@@ -243,7 +242,7 @@ class World:
         """Kill Redis and start it again on its append-only file."""
         await self.look()
         self.primary.kill()
-        await asyncio.sleep(down_s)
+        await interlude(down_s)
         await self.primary.start()
         await self._lost("crash")
 
@@ -251,7 +250,7 @@ class World:
         """Stop Redis in its tracks for a while."""
         self.primary.pause()
         try:
-            await asyncio.sleep(for_s)
+            await interlude(for_s)
         finally:
             self.primary.resume()
         self.happened["freeze"] += 1

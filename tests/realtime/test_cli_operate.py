@@ -312,7 +312,7 @@ class FullDisk(RedisServer):
     """A server whose files can be kept from growing, as on a disk that is full."""
 
     def _launch(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
-        return super()._launch(["sh", "-c", 'trap "" XFSZ; exec "$@"', "sh", *command])
+        return super()._launch(["/bin/sh", "-c", 'trap "" XFSZ; exec "$@"', "sh", *command])
 
     def fill(self) -> None:
         """Let no file grow beyond what fits into nothing."""

@@ -144,7 +144,7 @@ async def test_a_body_that_is_not_whole_at_the_end_is_sent_elsewhere(tmp_path: P
         async with visiting(place.geturl()) as http:  # what was sent before is read before
             assert (await http.get("/livez")).status_code == 200
         os.kill(gateway.process.pid, signal.SIGTERM)
-        async with asyncio.timeout(PATIENCE_S):
+        async with patience():
             answer = await reader.read()
         writer.close()
         assert answer.startswith(b"HTTP/1.1 503 ")

@@ -83,6 +83,7 @@ class RedisServer:
         assert self._process.poll() is None, (self.directory / "log").read_text()[-2000:]
         async with self.client as client:
             try:
+                await client.ping()  # refused while it loads its data
                 told = await client.info("server")
             except (RedisError, OSError):
                 return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support.waiting import patience
 from tests.wire.support import BROWSER, LONG_POLL, POLL, SDK, STREAM, bare, check_problem, request, unique
 
 if TYPE_CHECKING:
@@ -150,7 +151,7 @@ async def said(gateway: Gateway, lines: list[str], count: int) -> list[dict[str,
     try:
         writer.write("\r\n".join([*lines, "", ""]).encode())
         found: list[dict[str, Any]] = []
-        async with asyncio.timeout(10):
+        async with patience():
             while len(found) < count:
                 line = await reader.readline()
                 if line.startswith(b"data: "):
