@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 CATALOGUE = Offers(Settings()).catalogue
 BASELINE = Document()
-_TIMEOUT_S = 0.5
+_TIMEOUT_S = 5.0  # a busy machine answers late; tests cut connections where Redis is to be away
 _BLOCKED_S = 1.5
 
 
