@@ -82,16 +82,14 @@ class Refusals(NamedTuple):
 
     def revoked(self, revocation: Revocation, now_ms: int) -> Refusals:
         """Add a revocation; it takes the place of the one of the same name, though that may last longer."""
-        known = self.lift(revocation.field, now_ms)
+        one = self.held.get(revocation.field)
+        known = self if one is None or one.mark == revocation.mark else self.lift(one, now_ms)
         return Refusals({**known.held, revocation.field: revocation}, known.lifted)
 
-    def lift(self, field: str, now_ms: int) -> Refusals:
-        """Lift what is known under a field, if anything is."""
-        one = self.held.get(field)
-        if one is None:
-            return self
-        lifted = {**self.lifted, one.mark: one.remembered_until(now_ms)}
-        return Refusals({name: held for name, held in self.held.items() if name != field}, lifted)
+    def lift(self, revocation: Revocation, now_ms: int) -> Refusals:
+        """Lift a revocation; one of the same name that was made since stays."""
+        lifted = {**self.lifted, revocation.mark: revocation.remembered_until(now_ms)}
+        return Refusals({name: one for name, one in self.held.items() if one.mark != revocation.mark}, lifted)
 
     def at(self, now_ms: int) -> Refusals:
         """Leave out what is over."""

@@ -101,7 +101,8 @@ class Revocations:
             LogUnavailable: Redis does not answer: perhaps it is done.
         """
         revocation = msgspec.structs.replace(revocation, id=uuid4().hex)
-        replaced = self._lift(revocation.field)
+        before = self._known.held.get(revocation.field)
+        replaced = () if before is None else (_lifting(before),)
         keep = ("HSET", _HELD, revocation.field, msgspec.json.encode(revocation))
         await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep, *replaced, _CHANGED])
         self._known = self._known.revoked(revocation, _now_ms())
@@ -116,17 +117,12 @@ class Revocations:
         field = f"{kind}:{name}"
         if field not in self._known.held:
             await self.load()
-        lift = self._lift(field)
-        if not lift:
+        revocation = self._known.held.get(field)
+        if revocation is None:
             return False
-        await self._control.say(REVOKED, {"by": by}, beside=[*lift, _CHANGED])
-        self._known = self._known.lift(field, _now_ms())
+        await self._control.say(REVOKED, {"by": by}, beside=[_lifting(revocation), _CHANGED])
+        self._known = self._known.lift(revocation, _now_ms())
         return True
-
-    def _lift(self, field: str) -> tuple[Command, ...]:
-        """Return what writes that the revocation known under a field is lifted; what it leaves, `load` tidies up."""
-        one = self._known.held.get(field)
-        return () if one is None else (("HSET", _LIFTED, one.mark, one.remembered_until(_now_ms())),)
 
     async def run(self) -> None:
         """Read them whenever there is news, until cancelled."""
@@ -174,6 +170,11 @@ class Revocations:
             await self._control.say(REVOKED, {"by": "gapless"}, beside=[write, _CHANGED])
         else:
             await self._control.log.execute(*write)
+
+
+def _lifting(revocation: Revocation) -> Command:
+    """Return what writes that a revocation is lifted; what that leaves, `load` tidies up."""
+    return ("HSET", _LIFTED, revocation.mark, revocation.remembered_until(_now_ms()))
 
 
 def _fields(raws: list[bytes]) -> dict[str, bytes]:

@@ -43,7 +43,7 @@ def test_a_lift_lifts_what_was_known_and_nothing_made_elsewhere() -> None:
     first = Revocation("sub", "42", "alice", 1, id="first")
     again = Revocation("sub", "42", "ada", 2, id="again")
     known = NOBODY.revoked(first, 5)
-    lifted = known.lift("sub:42", 5)
+    lifted = known.lift(first, 5)
     assert lifted.held == {}
     assert lifted.merged(known).held == {}
     assert lifted.merged(known.revoked(again, 5)).held == {"sub:42": again}
@@ -54,4 +54,18 @@ def test_what_is_over_is_forgotten_with_its_lift() -> None:
     view = NOBODY.revoked(short, 5)
     assert view.at(9).held == {"sub:42": short}
     assert view.at(10) == NOBODY
-    assert view.lift("sub:42", 5).at(10) == NOBODY
+    assert view.lift(short, 5).at(10) == NOBODY
+
+
+def test_a_revocation_that_is_read_back_before_its_writer_goes_on_is_not_lifted_by_itself() -> None:
+    """The news of a revocation may come between its writing and the end of its writer's call."""
+    one = Revocation("sub", "42", "alice", 1, id="one")
+    read = NOBODY.merged(Refusals({one.field: one}, {}))
+    assert read.revoked(one, 5) == read
+
+
+def test_a_lift_leaves_what_was_made_of_the_same_name_meanwhile() -> None:
+    one = Revocation("sub", "42", "alice", 1, id="one")
+    again = Revocation("sub", "42", "ada", 2, id="again")
+    view = NOBODY.revoked(one, 5).revoked(again, 5)
+    assert view.lift(one, 5).held == {"sub:42": again}
