@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tests.docs.pages import Block
 
 _WATCH_S = 20
-_LINES = 9
-"""Of a stream: the delay, and the first two events."""
+_LINES = 25
+"""Of a stream: the first block and some five events, among them one of the load, which comes once a second."""
 _LONGEST_S = 60
 _INTERPRETERS = {"python": f'"{sys.executable}" -', "php": "php", "ruby": "ruby -W"}
 
