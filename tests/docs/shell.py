@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from tests.docs.pages import Block
 
 _WATCH_S = 20
-_LINES = 25
-"""Of a stream: the first block and some five events, among them one of the load, which comes once a second."""
+_LINES = 9
+"""Of a stream: the delay, and the first two events."""
+_LOAD = "event: host.load-sampled"
+"""What a stream of the demo is watched for, where a block asks for its topic."""
 _LONGEST_S = 60
 _INTERPRETERS = {"python": f'"{sys.executable}" -', "php": "php", "ruby": "ruby -W"}
 
@@ -34,7 +36,7 @@ set -a
 [ ! -e "$KEPT" ] || . "$KEPT"
 trap '{{ export -p | grep -v GAPLESS_; declare -f; }} > "$KEPT"' EXIT
 
-watched() {{ timeout {_WATCH_S} "$@" | sed -u {_LINES}q || true; }}
+watched() {{ timeout {_WATCH_S} "$@" | sed -u "$UNTIL" || true; }}
 
 served() {{
   command gapless "$@" > serving & local pid=$!
@@ -87,7 +89,7 @@ class Shell:
         started = subprocess.Popen(
             ["bash", "-c", script],
             cwd=self.folder,
-            env={**self.environ, "KEPT": str(self.folder / "kept")},
+            env={**self.environ, "KEPT": str(self.folder / "kept"), "UNTIL": _until(block)},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -103,3 +105,8 @@ class Shell:
                 os.killpg(started.pid, signal.SIGKILL)
             raise
         return out
+
+
+def _until(block: Block) -> str:
+    """Return the program of sed that ends a stream."""
+    return f"/{_LOAD}/{{n;q}}" if "topic:host" in block.code else f"{_LINES}q"
