@@ -1,4 +1,4 @@
-"""State kept beside the control log, read anew when there is news of it, or when some may have been missed."""
+"""State kept beside the control log: read at news of it, when some may have been missed, and every half minute."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _RETRY_S: Final = 0.5
 _PATIENCE_S: Final = 1.0
+_AGAIN_S: Final = 30.0
+"""State is read that often without news: it may have been read from a server that was the wrong one for a moment."""
 
 _log = structlog.get_logger("gapless.control")
 
@@ -46,9 +48,12 @@ class News:
                 await self._heeded.wait()
 
     async def follow(self, read: Callable[[], Awaitable[None]]) -> None:
-        """Read whenever there is news, until cancelled; what can't be read stays as it is until there is more."""
+        """Read whenever there is news, and every half minute, until cancelled; what can't be read stays as it is."""
         while True:
-            await self._wanted.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_AGAIN_S):
+                    await self._wanted.wait()
+            self._wanted.set()
             if not await self.heed(read):
                 await asyncio.sleep(_RETRY_S)
 

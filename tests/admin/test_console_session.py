@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.admin.console import HTMX, browser, signed_in
+from tests.support.clock import stopped_clock
 from tests.support.gateway import Gateway, gateway
-from tests.support.waiting import until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,14 +83,12 @@ async def test_who_is_not_signed_in_is_led_to_the_door(served: Gateway) -> None:
 
 
 async def test_a_session_ends_with_its_token(served: Gateway) -> None:
-    async with signed_in(served, ttl_s=1.0) as person:
-        http = person.http
-        cookie = {"Cookie": "; ".join(f"{name}={text}" for name, text in http.cookies.items())}
-
-        async def is_over() -> bool:
-            return (await served.http.get("/admin/parts/status", headers=cookie)).status_code == 401
-
-        await until(is_over)
+    with stopped_clock() as clock:
+        async with signed_in(served, ttl_s=60) as person:
+            cookie = {"Cookie": "; ".join(f"{name}={text}" for name, text in person.http.cookies.items())}
+            assert (await served.http.get("/admin/parts/status", headers=cookie)).status_code == 200
+            clock.forward(70_000)
+            assert (await served.http.get("/admin/parts/status", headers=cookie)).status_code == 401
         leads_to = (await served.http.get("/admin/", headers=cookie)).headers["Location"]
         assert leads_to == "/admin/sign-in?why=over"
 

@@ -251,6 +251,7 @@ async def test_two_users_never_share_an_answer(
     subs = ["51", "52"] * 10
     answers = await asyncio.gather(*(http.get(path, params=query, headers=service.bearer(sub)) for sub in subs))
     for sub, answer in zip(subs, answers, strict=True):
+        assert answer.status_code == 200, answer.text
         assert [one["id"] for one in answer.json()["events"]] == expected[sub]
         assert answer.headers["cache-control"] == "private, no-store"
     lines = (await front.logged(before + len(subs), path))[before:]

@@ -103,6 +103,7 @@ class Shell:
         except BaseException:
             with suppress(ProcessLookupError):  # what it had begun would stay
                 os.killpg(started.pid, signal.SIGKILL)
+            started.communicate()
             raise
         return out
 
