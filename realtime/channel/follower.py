@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -17,6 +18,7 @@ from redis.exceptions import RedisError
 
 from realtime.channel.event import ORIGIN, Cursor, Entry
 from realtime.channel.log import NO_EVICTION
+from realtime.channel.pages import Pages
 from realtime.channel.refusals import why
 from realtime.errors import LogUnavailable
 
@@ -29,7 +31,6 @@ if TYPE_CHECKING:
     from realtime.channel.window import Window
 
 _BLOCK_MS = 500
-_COUNT = 1_000
 _TOUCH_EVERY_S = 1.0
 _RETRY_S = 0.2
 
@@ -68,6 +69,7 @@ class Follower:
         self._sink = sink
         self._connect = connect
         self._join_s = join_ms / 1000
+        self._pages = Pages()
         self._wanted = asyncio.Event()
         self._refill = True
         self._reconnect = False
@@ -180,7 +182,7 @@ class Follower:
         if self._refill:
             await self._fill()
         awaited = self._tail
-        links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
+        links = await self._page(partial(self.log.follow, connection, self.window.position, block_ms))
         self._listen(links, awaited)
         if any(link.entry.is_epoch for link in links):
             await self.touch()
@@ -249,7 +251,7 @@ class Follower:
         """Read back as far as the window reaches, the entries hang together, and history goes."""
         recent: list[Entry] = []
         base, size = None, 0
-        while links := await self.log.backwards(recent[-1].id if recent else None, _COUNT):
+        while links := await self._page(partial(self.log.backwards, recent[-1].id if recent else None)):
             for entry, previous in links:
                 full = len(recent) >= self.window.most_events or size + entry.size > self.window.most_bytes
                 if entry.id <= floor or full or base not in {None, entry.id}:
@@ -258,6 +260,16 @@ class Follower:
                 size += entry.size
                 base = previous
         return recent[::-1], base or floor
+
+    async def _page(self, read: Callable[[int], Awaitable[list[Link]]]) -> list[Link]:
+        """Read as many entries as the log gives in one answer of a bounded size."""
+        try:
+            links = await read(self._pages.count)
+        except LogUnavailable:
+            self._pages.failed()
+            raise
+        self._pages.came(len(links), sum(link.entry.size for link in links))
+        return links
 
     def _take(self, links: Sequence[Link]) -> None:
         run: list[Entry] = []
