@@ -818,7 +818,7 @@ local function read_streams(keys, args)
   if not verdict then
     return false
   end
-  if verdict[1] == 0 or verdict[4] == 0 then
+  if verdict[4] == 0 then
     return { verdict, args[3], 0, {} }
   end
   local read = { after = args[3], upto = args[6], bytes = tonumber(args[8]), prefixes = prefixes, sources = {} }

@@ -271,7 +271,7 @@ class Log:
         verdict = await self._heeded(_verdict(raw[0]))
         if verdict.strange:
             verdict = verdict._replace(tail=(await self._touch(after, 0)).tail)
-        if not _goes_on(verdict):
+        if not verdict.complete:
             return Replay([], after, verdict)
         return Replay(_entries(interest.channel, raw[3]), max(after, stored_cursor(raw[1])), verdict, raw[2] == 1)
 

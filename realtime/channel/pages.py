@@ -1,8 +1,8 @@
 """How many entries to ask the log for at once, so that an answer has about so many bytes.
 
 Pure. Redis counts entries and not bytes, and the sizes of entries are not known before they are read. The count begins
-small, grows while answers are full, and follows the mean size of what came. After a read that failed it is half: what is
-too much for one answer within the timeout would be too much the next time.
+small, grows while answers are full, and follows the mean size of what came. A read that failed halves it: what is too
+much for one answer within the timeout would be too much the next time.
 """
 
 from __future__ import annotations
