@@ -44,15 +44,14 @@ class History:
             message = "this gateway has not read the log yet: try again"
             raise LogUnavailable(message)
         since = asked or (await self._follower.log.check(self._follower.tail, seen)).floor
-        replay = await self._follower.log.replay(seen, since, self._follower.tail, limit + 1, until)
+        replay = await self._follower.log.replay(seen, since, self._follower.tail, limit, until)
         while not asked and not replay.verdict.good:  # cut away meanwhile
             since = replay.verdict.floor
-            replay = await self._follower.log.replay(seen, since, self._follower.tail, limit + 1, until)
+            replay = await self._follower.log.replay(seen, since, self._follower.tail, limit, until)
         if not replay.verdict.good:
             message = "history after this cursor is gone: read on from the floor"
             raise HistoryTruncated(message, floor=str(replay.verdict.floor))
-        entries = replay.entries[:limit]
-        more = len(replay.entries) > limit
+        entries, more = replay.entries, replay.more
         public = is_public(request)
         cursor = replay.position
         if more or public:  # what is hidden moves no public cursor

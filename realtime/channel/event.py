@@ -25,6 +25,9 @@ LARGEST = 2**53
 EPOCH_SPAN = 2**20
 """Ids of one epoch have ``seq`` in ``[epoch * EPOCH_SPAN, (epoch + 1) * EPOCH_SPAN)``."""
 
+BATCH_BYTES = 256 * 1024
+"""Stored bytes of what is read, answered or written at once; one larger event comes alone."""
+
 BROADCAST = "broadcast"
 EVERY_TOPIC = "topic:*"
 """The pattern that covers all topics, and the name of a channel's common topic stream."""

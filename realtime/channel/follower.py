@@ -10,13 +10,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from realtime.channel.event import ORIGIN, Cursor, Entry
 from realtime.channel.log import NO_EVICTION
+from realtime.channel.pages import MOST, Pages
 from realtime.channel.refusals import why
 from realtime.errors import LogUnavailable
 
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
     from realtime.channel.window import Window
 
 _BLOCK_MS = 500
-_COUNT = 1_000
 _TOUCH_EVERY_S = 1.0
 _RETRY_S = 0.2
 
@@ -68,6 +70,9 @@ class Follower:
         self._sink = sink
         self._connect = connect
         self._join_s = join_ms / 1000
+        self._filled_by = Pages()
+        self._followed_by = Pages(MOST)
+        """What comes is taken together; usually it is little."""
         self._wanted = asyncio.Event()
         self._refill = True
         self._reconnect = False
@@ -180,7 +185,7 @@ class Follower:
         if self._refill:
             await self._fill()
         awaited = self._tail
-        links = await self.log.follow(connection, self.window.position, block_ms, _COUNT)
+        links = await _page(self._followed_by, partial(self.log.follow, connection, self.window.position, block_ms))
         self._listen(links, awaited)
         if any(link.entry.is_epoch for link in links):
             await self.touch()
@@ -249,7 +254,7 @@ class Follower:
         """Read back as far as the window reaches, the entries hang together, and history goes."""
         recent: list[Entry] = []
         base, size = None, 0
-        while links := await self.log.backwards(recent[-1].id if recent else None, _COUNT):
+        while links := await _page(self._filled_by, partial(self.log.backwards, recent[-1].id if recent else None)):
             for entry, previous in links:
                 full = len(recent) >= self.window.most_events or size + entry.size > self.window.most_bytes
                 if entry.id <= floor or full or base not in {None, entry.id}:
@@ -310,6 +315,18 @@ class Follower:
             else:
                 still.append((cursor, future))
         self._waiting = still
+
+
+async def _page(pages: Pages, read: Callable[[int], Awaitable[list[Link]]]) -> list[Link]:
+    """Read as many entries as the log gives in one answer of a bounded size."""
+    try:
+        links = await read(pages.count)
+    except LogUnavailable as error:
+        if isinstance(error.__cause__, (TimeoutError, RedisTimeoutError)):
+            pages.failed()
+        raise
+    pages.came(len(links), sum(link.entry.size for link in links))
+    return links
 
 
 def _from_last_fence(links: Sequence[Link]) -> Sequence[Link]:

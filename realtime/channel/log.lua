@@ -671,31 +671,169 @@ local function is_replica()
   return string.find(redis.call('INFO', 'replication'), 'role:slave', 1, true)
 end
 
--- check(log, meta; base, retention, cursor or "", horizon or "", witnesses, then "<channel> <scope>" of each stream that is
--- read) -> good (1 or 0), floor, tail, whether the log has the horizon (1 or 0), whether the cursor is of an epoch that
--- it never heard of (1 or 0), and which streams are missing. A horizon of another log bounds nothing here: a position up
--- to there would be good on that one, where something else lies before it.
--- Or nothing, when there has to be a touch first: this process has not begun an epoch of this log, or the log lacks what
--- a witness saw. Nothing is written, so that it is answered when memory is full.
-local function check(keys, args)
-  local log = look(keys, args)
+-- Rule 3 for a reader of these streams. Returns nothing when there has to be a touch first: this process has not begun an
+-- epoch of this log, or the log lacks what a witness saw. Nothing is written, so that it is answered when memory is full.
+-- A horizon of another log bounds nothing here: a position up to there would be good on that one, where something else lies
+-- before it.
+local function judge(log, cursor, horizon, witnesses, names)
   if not is_ours(log) or is_replica() then
-    return false
+    return nil
   end
-  if not is_plain(log, args[5]) then
-    for witness in string.gmatch(args[5], '%S+') do
+  if not is_plain(log, witnesses) then
+    for witness in string.gmatch(witnesses, '%S+') do
       if is_missed(log, witness) then
-        return false
+        return nil
       end
     end
   end
-  local names = from(args, 6)
   local gone, floor = missing(log, names), nil
   floor = #gone > 0 and log.tail or floor_of(log, names)
-  local good = args[3] ~= '' and is_good(log, args[3], floor)
-  local complete = args[4] ~= '' and is_here(log, args[4])
-  local strange = args[3] ~= '' and not good and is_strange(log, args[3])
+  local good = cursor ~= '' and is_good(log, cursor, floor)
+  local complete = horizon ~= '' and is_here(log, horizon)
+  local strange = cursor ~= '' and not good and is_strange(log, cursor)
   return { good and 1 or 0, floor, log.tail, complete and 1 or 0, strange and 1 or 0, gone }
+end
+
+-- check(log, meta; base, retention, cursor or "", horizon or "", witnesses, then "<channel> <scope>" of each stream that is
+-- read) -> good (1 or 0), floor, tail, whether the log has the horizon (1 or 0), whether the cursor is of an epoch that
+-- it never heard of (1 or 0), and which streams are missing; or nothing.
+local function check(keys, args)
+  return judge(look(keys, args), args[3], args[4], args[5], from(args, 6)) or false
+end
+
+-- The next entries of a stream, `source`, of a read: one by one at first, then as many as fit into AT_ONCE bytes of all
+-- streams, were all as large as the largest so far. At most MOST_AT_ONCE: the next ones may be larger.
+local AT_ONCE, MOST_AT_ONCE = 262144, 16
+
+local function refill(read, source)
+  local fit = read.largest > 0 and math.floor(AT_ONCE / read.largest / math.max(1, #read.sources)) or 1
+  local count = math.max(1, math.min(fit, MOST_AT_ONCE))
+  source.entries = redis.call('XRANGE', source.key, '(' .. source.last, read.upto, 'COUNT', count)
+  source.at = 0
+  for _, entry in ipairs(source.entries) do
+    read.largest = math.max(read.largest, #entry[2][#entry[2]])
+  end
+end
+
+-- Go on to the next entry of a stream; false at its end.
+local function step(read, source)
+  if source.at >= #source.entries then
+    refill(read, source)
+  end
+  source.at = source.at + 1
+  local entry = source.entries[source.at]
+  if entry then
+    source.last, source.ms, source.seq = entry[1], split(entry[1])
+  end
+  return entry ~= nil
+end
+
+-- Put the last of the sources in its place: they are in order of their next ids, the lowest at the end.
+local function place(sources)
+  for at = #sources, 2, -1 do
+    local a, b = sources[at - 1], sources[at]
+    if a.ms > b.ms or (a.ms == b.ms and a.seq >= b.seq) then
+      return
+    end
+    sources[at - 1], sources[at] = b, a
+  end
+end
+
+local function starts_with_one(text, prefixes)
+  for _, prefix in ipairs(prefixes) do
+    if string.sub(text, 1, #prefix) == prefix then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether an entry's scope and type are wanted. Types are wanted by name, or by a prefix that ends in a dot.
+local function is_wanted(read, scope, is_by_pattern, body)
+  if is_by_pattern and not starts_with_one(scope, read.prefixes) then
+    return false
+  end
+  if not read.is_filtered then
+    return true
+  end
+  local kind = string.match(body, '^"event":"([^"]*)"') or ''
+  return read.types[kind] or starts_with_one(kind, read.kinds)
+end
+
+-- A read examines at most so many bytes, counting COST for each entry more: Redis serves nobody else meanwhile.
+local MOST_EXAMINED, COST = 1048576, 512
+
+-- Merge the streams, in order of id and each entry once. Returns the position up to which all was examined, whether a
+-- wanted entry follows that was not taken, and id, scope and body of those that were taken.
+local function merge(read, limit, least)
+  local sources, found, taken = read.sources, {}, 0
+  local position, examined, newest = read.after, 0, nil
+  while #sources > 0 do
+    local source = sources[#sources]
+    local id, fields = source.last, source.entries[source.at][2]
+    local scope, body = source.scope or fields[2], fields[#fields]
+    if id ~= position and examined >= MOST_EXAMINED then
+      return position, 0, found
+    end
+    if id ~= newest and is_wanted(read, scope, not source.scope, body) then
+      if taken >= limit or (taken >= least and #body > read.bytes) then
+        return position, 1, found
+      end
+      taken, newest, read.bytes = taken + 1, id, math.max(0, read.bytes - #body)
+      found[taken * 3 - 2], found[taken * 3 - 1], found[taken * 3] = id, scope, body
+    end
+    position, examined = id, examined + #body + COST
+    if step(read, source) then
+      place(sources)
+    else
+      sources[#sources] = nil
+    end
+  end
+  return read.upto, 0, found
+end
+
+local function filter(read, wanted)
+  read.is_filtered, read.types, read.kinds = wanted ~= '', {}, {}
+  for kind in string.gmatch(wanted, '[^,]+') do
+    if string.sub(kind, -1) == '.' then
+      read.kinds[#read.kinds + 1] = kind
+    else
+      read.types[kind] = true
+    end
+  end
+end
+
+-- read(log, meta; base, retention, cursor, horizon, witnesses, upto, limit, bytes, least, types wanted or "", number of
+--      patterns' prefixes, these, then "<channel> <scope>" of each stream)
+-- -> what `check` returns, the position, whether more follows (1 or 0), id, scope and body of each entry; or nothing.
+-- Rule 7. Of entries in (cursor, upto] so many are taken as `limit` and `bytes` allow, and at least `least`.
+local function read_streams(keys, args)
+  local log, prefixes = look(keys, args), {}
+  local patterns = tonumber(args[11])
+  for at = 1, patterns do
+    prefixes[at] = args[11 + at]
+  end
+  local names = from(args, 12 + patterns)
+  local verdict = judge(log, args[3], args[4], args[5], names)
+  if not verdict then
+    return false
+  end
+  if verdict[4] == 0 then
+    return { verdict, args[3], 0, {} }
+  end
+  local read = { after = args[3], upto = args[6], bytes = tonumber(args[8]), prefixes = prefixes, sources = {} }
+  read.largest = 0
+  filter(read, args[10])
+  for _, name in ipairs(names) do
+    local scope = string.match(name, '^%S+ (.*)$')
+    local source = { key = stream_of(log, name), scope = scope ~= EVERY_TOPIC and scope, last = read.after, at = 0 }
+    source.entries = {}
+    if step(read, source) then
+      read.sources[#read.sources + 1] = source
+      place(read.sources)
+    end
+  end
+  return { verdict, merge(read, tonumber(args[7]), tonumber(args[9])) }
 end
 
 -- lose(log, meta; base, retention, then "<channel> <scope>" of streams that a check found missing): remember it.
@@ -760,5 +898,6 @@ end
 -- `allow-oom`: what makes room, and keeps the log honest, works when memory is full. `no-writes` implies it.
 redis.register_function('gapless_3_append', append)
 redis.register_function{ function_name = 'gapless_3_check', callback = check, flags = { 'no-writes' } }
+redis.register_function{ function_name = 'gapless_3_read', callback = read_streams, flags = { 'no-writes' } }
 redis.register_function{ function_name = 'gapless_3_touch', callback = touch, flags = { 'allow-oom' } }
 redis.register_function{ function_name = 'gapless_3_lose', callback = lose_missing, flags = { 'allow-oom' } }

@@ -12,26 +12,23 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from realtime.channel.durability import MEMORY
-from realtime.channel.event import EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, stored_cursor
+from realtime.channel.event import BATCH_BYTES, EVERY_TOPIC, ORIGIN, Cursor, Draft, Entry, Interest, stored_cursor
 from realtime.channel.library import Library, was_refused
 from realtime.errors import IdempotencyConflict, LogUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from redis.asyncio import Redis
 
     from realtime.channel.durability import Durability
     from realtime.channel.library import Command
 
-Fields = dict[bytes, bytes]
-
 NO_EVICTION: Final = "noeviction"
 """The ``maxmemory-policy`` of a server that keeps what it was given (rule 10)."""
 
 _REQUEST_TTL_MS = 60_000
 _TRIES = 2
-_MOST_AT_ONCE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +86,8 @@ class Replay(NamedTuple):
     entries: list[Entry]
     position: Cursor
     verdict: Verdict
+    more: bool = False
+    """Whether another visible entry follows that was not read: the limit was reached, or the bytes."""
 
 
 class Link(NamedTuple):
@@ -180,8 +179,9 @@ class Log:
         Raises:
             LogUnavailable: Redis does not answer, or refuses it.
         """
-        verdict, _ = await self._judged(cursor, cursor, _streams(interest), ())
-        return verdict
+        at = str(cursor)
+        raw = await self._judging("check", at, at, self._testimony, *_streams(interest))
+        return await self._heeded(_verdict(raw))
 
     async def touch(self) -> Pulse:
         """Give a sign of life (rule 6), and have what we witnessed compared with the log (rule 5).
@@ -237,59 +237,63 @@ class Log:
     async def replay(
         self, interest: Interest, after: Cursor, horizon: Cursor, limit: int, until: Cursor | None = None
     ) -> Replay:
-        """Read up to `limit` visible entries in (`after`, `horizon`] from the scope streams (rule 7).
+        """Read up to `limit` visible entries in (`after`, `horizon`], of at most `BATCH_BYTES`, or one (rule 7).
 
         The horizon is an id that the log has: up to there all appends are complete. With `until`, reading stops there.
-        With fewer, everything up to the horizon has been examined, unless history broke off meanwhile: then everything
-        up to the position has, and the next read from there is told. Pages grow, for a filter may hide most of them.
-        """
-        count, end = limit, horizon if until is None else min(horizon, until)
-        replay = await self._page(interest, after, (horizon, end), count)
-        while len(replay.entries) < limit and _goes_on(replay.verdict) and replay.position < end:
-            count = min(count * 4, max(limit, _MOST_AT_ONCE))
-            page = await self._page(interest, replay.position, (horizon, end), count)
-            if replay.entries and not _goes_on(page.verdict):
-                break
-            replay = Replay(replay.entries + page.entries, page.position, page.verdict)
-        if len(replay.entries) <= limit:
-            return replay
-        return Replay(replay.entries[:limit], replay.entries[limit - 1].id, replay.verdict)
+        With `more`, another visible entry follows. Without, everything up to the position has been examined: up to the
+        end, unless history broke off meanwhile. Then the next read from there is told.
 
-    async def _page(self, interest: Interest, after: Cursor, bounds: tuple[Cursor, Cursor], count: int) -> Replay:
-        """Read up to `count` entries of each stream; the bounds are the horizon and where to stop."""
+        Raises:
+            LogUnavailable: Redis does not answer, or refuses it.
+        """
+        end = horizon if until is None else min(horizon, until)
+        replay = await self._page(interest, after, (horizon, end), (limit, BATCH_BYTES, 1))
+        while not replay.more and _goes_on(replay.verdict) and replay.position < end:  # a filter hides the rest
+            entries = replay.entries
+            left = limit - len(entries), max(0, BATCH_BYTES - sum(entry.size for entry in entries)), not entries
+            page = await self._page(interest, replay.position, (horizon, end), left)
+            if entries and not _goes_on(page.verdict):
+                break
+            replay = page._replace(entries=entries + page.entries)
+        return replay._replace(position=replay.entries[-1].id) if replay.more else replay
+
+    async def _page(
+        self, interest: Interest, after: Cursor, bounds: tuple[Cursor, Cursor], most: tuple[int, int, int]
+    ) -> Replay:
+        """Read what one call gives.
+
+        `bounds` are the horizon and where to stop; `most` are entries, bytes, and how many entries are read at least.
+        """
         horizon, end = bounds
-        sources = list(self._sources(interest))
-        ranges = [("XRANGE", key, f"({after}", str(end), "COUNT", count) for key, _ in sources]
-        verdict, streams = await self._judged(after, horizon, _streams(interest), ranges)
+        arguments = (str(after), str(horizon), self._testimony, str(end), *map(int, most), *_wanted(interest))
+        streams = _streams(interest)
+        raw = await self._judging("read", *arguments, *streams)
+        verdict = await self._heeded(_verdict(raw[0]))
+        if verdict.strange:
+            verdict = verdict._replace(tail=(await self._touch(after, 0)).tail)
         if not verdict.complete:
             return Replay([], after, verdict)
-        found, safe = _collect(interest, sources, streams, count, max(after, end))
-        return Replay(found, safe, verdict)
+        return Replay(_entries(interest.channel, raw[3]), max(after, stored_cursor(raw[1])), verdict, raw[2] == 1)
 
-    async def _judged(
-        self, cursor: Cursor, horizon: Cursor, streams: Sequence[str], reads: Sequence[Command]
-    ) -> tuple[Verdict, list[Any]]:
-        """Judge a cursor after other reads, sent together; return the verdict, and what they gave.
+    async def _judging(self, name: str, *arguments: object) -> Any:  # noqa: ANN401 - what a Redis function returns
+        """Call a function that judges, and touch the log first where it answers nothing.
 
-        A log that does not know what we witnessed, or was not begun by this server process, judges nothing before a
-        touch. Streams that are missing are remembered to be. Who comes from another log is put at a new marker.
+        So it is where the log does not know what we witnessed, or was not begun by this server process.
         """
-        *found, judged = await self._library.pipe([*reads, self._judge(cursor, horizon, streams)])
-        if judged is None:
+        answer = await self._call(name, *arguments)
+        if answer is None:
             await self.touch()
-            *found, judged = await self._library.pipe([*reads, self._judge(cursor, horizon, streams)])
-        if judged is None:
+            answer = await self._call(name, *arguments)
+        if answer is None:
             message = "the log was replaced while it was asked: try again"
             raise LogUnavailable(message)
-        verdict = _verdict(judged)
+        return answer
+
+    async def _heeded(self, verdict: Verdict) -> Verdict:
+        """Have the log remember which streams are missing."""
         if verdict.missing:
             await self._call("lose", *verdict.missing)
-        if verdict.strange and reads:
-            verdict = verdict._replace(tail=(await self._touch(cursor, 0)).tail)
-        return verdict, found
-
-    def _judge(self, cursor: Cursor, horizon: Cursor, streams: Sequence[str]) -> Command:
-        return "FCALL", *self._function("check", str(cursor), str(horizon), self._testimony, *streams)
+        return verdict
 
     async def backwards(self, before: Cursor | None, count: int) -> list[Link]:
         """Read up to `count` entries of the log before an id (`None`: from the tail), newest first."""
@@ -305,12 +309,6 @@ class Log:
             return []
         ((_, raws),) = answer
         return _links(raws)
-
-    def _sources(self, interest: Interest) -> Iterator[tuple[str, str]]:
-        for scope in interest.scopes:
-            yield f"{self._base}scope {interest.channel} {scope}", scope
-        if interest.prefixes:
-            yield f"{self._base}topics {interest.channel}", EVERY_TOPIC
 
     def _function(self, name: str, *arguments: object) -> tuple[object, ...]:
         keys = (self.key, f"{self._base}meta")
@@ -384,24 +382,14 @@ def _stored_previous(raw: bytes) -> Cursor:
     return stored_cursor(raw) if raw else ORIGIN
 
 
-def _collect(
-    interest: Interest,
-    sources: Sequence[tuple[str, str]],
-    streams: Sequence[Sequence[tuple[bytes, Fields]]],
-    count: int,
-    horizon: Cursor,
-) -> tuple[list[Entry], Cursor]:
-    """Merge what the streams gave; a stream that was cut at `count` says nothing about what follows its last entry."""
-    safe, found = horizon, {}
-    for (_, scope), raws in zip(sources, streams, strict=True):
-        for id_, fields in raws:
-            entry = _stored(interest.channel, scope, stored_cursor(id_), fields)
-            found[entry.id] = entry
-        if len(raws) >= count:
-            safe = min(safe, stored_cursor(raws[-1][0]))
-    visible = [found[id_] for id_ in sorted(found) if id_ <= safe and interest.sees(found[id_])]
-    return visible, safe
+def _wanted(interest: Interest) -> list[object]:
+    """Write what `read` takes of an interest before its streams: the filter's types, and the patterns' prefixes."""
+    wanted = interest.filter
+    types = "" if wanted is None else ",".join((*sorted(wanted.exact), *wanted.prefixes))
+    return [types, len(interest.prefixes), *interest.prefixes]
 
 
-def _stored(channel: str, scope: str, id_: Cursor, fields: Fields) -> Entry:
-    return Entry(id_, channel, fields[b"s"].decode() if scope == EVERY_TOPIC else scope, fields[b"b"])
+def _entries(channel: str, told: Sequence[bytes]) -> list[Entry]:
+    """Read what `read` tells of entries: id, scope and body of each."""
+    triples = zip(told[::3], told[1::3], told[2::3], strict=True)
+    return [Entry(stored_cursor(id_), channel, scope.decode(), body) for id_, scope, body in triples]

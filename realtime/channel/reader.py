@@ -12,14 +12,13 @@ from functools import partial
 from itertools import accumulate
 from typing import TYPE_CHECKING, NamedTuple
 
-from realtime.channel.event import LARGEST
+from realtime.channel.event import BATCH_BYTES, LARGEST
 
 if TYPE_CHECKING:
     from realtime.channel.event import Cursor, Entry, Interest
     from realtime.channel.follower import Follower
     from realtime.channel.log import Replay
 
-BATCH_BYTES = 256 * 1024
 _READS_AT_ONCE = 16
 
 
@@ -139,21 +138,19 @@ class Reader:
         earliest, after = self._earliest, self.cursor
         if earliest:
             after = (await self._follower.log.check(after, self.interest)).floor
-        replay = await self._replays.read(self.interest, after, limit + 1)
+        replay = await self._replays.read(self.interest, after, limit)
         while earliest and not replay.verdict.good:  # cut away meanwhile
             after = replay.verdict.floor
-            replay = await self._replays.read(self.interest, after, limit + 1)
+            replay = await self._replays.read(self.interest, after, limit)
         if not replay.verdict.good:
             return self._truncate(replay)
         if earliest:
             self.started = self.cursor = after
             self._earliest = False
-        entries, cut = _cut(replay.entries[:limit])
-        cut = cut or len(replay.entries) > limit
-        self.cursor = entries[-1].id if cut else max(self.cursor, replay.position)
-        if wait and not entries:
+        self.cursor = max(self.cursor, replay.position)
+        if wait and not replay.entries:
             await self._follower.reach(self.cursor)
-        return Part(entries, cut or self._is_behind(visibly=bool(entries)))
+        return Part(replay.entries, replay.more or self._is_behind(visibly=bool(replay.entries)))
 
     def _is_behind(self, *, visibly: bool) -> bool:
         """Tell whether there is more in the window: at all, or `visibly`, so that who asks again will not wait."""

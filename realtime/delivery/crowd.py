@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from realtime.channel.event import parse_cursor
-from realtime.channel.reader import BATCH_BYTES
+from realtime.channel.event import BATCH_BYTES, parse_cursor
 from realtime.delivery.answers import NOT_MODIFIED
 
 if TYPE_CHECKING:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
-from realtime.channel.event import ORIGIN
-from realtime.channel.reader import BATCH_BYTES
+from realtime.channel.event import BATCH_BYTES, ORIGIN
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

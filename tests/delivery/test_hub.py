@@ -10,8 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from realtime.channel.event import Cursor, Interest, interest, parse_filter
-from realtime.channel.reader import BATCH_BYTES
+from realtime.channel.event import BATCH_BYTES, Cursor, Interest, interest, parse_filter
 from realtime.delivery.state import State
 from tests.delivery.lines import Lines, data, said
 from tests.delivery.room import BEGIN, MS, STREAM, WAITING, MemoryExchange, Room, entries, entry

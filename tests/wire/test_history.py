@@ -85,6 +85,16 @@ async def test_a_hundred_unless_asked_and_a_thousand_at_most(plain: Gateway) -> 
     assert (ids(value), value["more"]) == (published, False)
 
 
+async def test_an_answer_has_at_most_256_kib_and_tells_of_the_rest(plain: Gateway) -> None:
+    scope = unique("user:historian")
+    published = await plain.publish(*({"scope": scope, "data": "x" * 60_000} for _ in range(9)))
+    since = "earliest"
+    for expected, more in ((published[:4], True), (published[4:8], True), (published[8:], False)):
+        value = await page(plain, scope, since_id=since, limit="1000")
+        assert (ids(value), value["more"]) == (expected, more)
+        since = value["cursor"]
+
+
 async def test_its_cursor_goes_on_anywhere(plain: Gateway) -> None:
     scope = unique("user:historian")
     await plain.publish({"scope": scope}, {"scope": unique("user:not-mine")})
