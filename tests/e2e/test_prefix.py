@@ -10,7 +10,8 @@ import pytest_asyncio
 from playwright.async_api import async_playwright, expect
 
 from tests.deploy.nginx import Nginx, nginx
-from tests.e2e.console import CHROMIUM, FLAGS, PATIENCE_S, Demo, demo, eventually, watched
+from tests.e2e.console import CHROMIUM, FLAGS, Demo, demo, eventually, watched
+from tests.support.waiting import PATIENCE_S
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
