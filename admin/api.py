@@ -123,7 +123,8 @@ class Api:
         """Decide for a client, and tell each step."""
         await self._reader()
         wanted = await body(bodies.ExplainBody)
-        return json(bodies.explanation_body(self._desk.explain(wanted, wanted.sub, wanted.roles, wanted.channel)))
+        explained = self._desk.explain(wanted, wanted.sub, wanted.roles, wanted.channel, asked().prefix)
+        return json(bodies.explanation_body(explained))
 
     def _in_force(self, revision: Revision) -> Response:
         value = bodies.policy_body(revision, stale=self._desk.revisions.is_stale)

@@ -87,7 +87,7 @@ class Console:
 
     async def redirect(self) -> Response:
         """Lead to the page itself."""
-        return to(HOME)
+        return to(f"{asked().prefix}{HOME}")
 
     async def door(self) -> Response:
         """Show the form to sign in."""
@@ -101,12 +101,12 @@ class Console:
             session = await self._sessions.sign_in(token, asked())
         except GaplessError as error:
             return page("sign_in.html", {"why": error.detail}, status=error.status)
-        return to(HOME, self._sessions.cookie(session, asked()))
+        return to(f"{asked().prefix}{HOME}", self._sessions.cookie(session, asked()))
 
     async def sign_out(self) -> Response:
         """Forget the session in this browser."""
         await self._changing()
-        return to(f"{DOOR}?why=out", self._sessions.cookie(None, asked()))
+        return to(f"{asked().prefix}{DOOR}?why=out", self._sessions.cookie(None, asked()))
 
     # Looking
 
@@ -116,7 +116,7 @@ class Console:
             session = self._sessions.open(asked())
         except Unauthenticated:
             known = NAME in asked().header("cookie")
-            return to(f"{DOOR}?why=over" if known else DOOR)
+            return to(f"{asked().prefix}{DOOR}{'?why=over' if known else ''}")
         shown = {key: value for part in self._parts.values() for key, value in part().items()}
         shown |= await self._revisions()
         shown |= {"expires_at": time_of(session.expires_ms), "now_ms": self._sessions.now_ms()}
@@ -220,7 +220,7 @@ class Console:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
             raise InvalidField(f"{field}: {first['msg']}", field=field) from error
-        explanation = self._desk.explain(body, body.sub, body.roles, body.channel)
+        explanation = self._desk.explain(body, body.sub, body.roles, body.channel, asked().prefix)
         return page(
             "parts/explanation.html",
             {

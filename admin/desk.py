@@ -189,14 +189,16 @@ class Desk:
         connections = sum(answer["connections"] for answer in answers)
         return Preview(connections, sum(answer["moved"] for answer in answers), moves, asked - len(answers))
 
-    def explain(self, proposal: Proposal, sub: str | None, roles: Sequence[str], channel: str) -> Explanation:
-        """Decide for a client as negotiate would, and tell how."""
+    def explain(
+        self, proposal: Proposal, sub: str | None, roles: Sequence[str], channel: str, prefix: str
+    ) -> Explanation:
+        """Decide for a client as negotiate would under a path prefix, and tell how."""
         supported = None if proposal.transports is None else tuple(dict.fromkeys(proposal.transports))
         client = proposal.client.model_dump(exclude_none=True)
         failed = {failure.transport for failure in proposal.failed}
         context = described(somebody(sub, channel=channel, roles=roles), client, supported, failed)
         decision = decide(self.offers.policy, context)
-        return Explanation(decision, self.offers.wire(decision))
+        return Explanation(decision, self.offers.wire(decision, prefix))
 
     def _said(self, revision: Revision) -> Revision:
         _log.info("policy changed", revision=revision.number, by=revision.by, reason=revision.reason)

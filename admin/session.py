@@ -119,7 +119,7 @@ class Sessions:
     def cookie(self, session: Session | None, request: Request) -> str:
         """Return the value of ``Set-Cookie``: a cookie with the session, or one that clears it."""
         secure = "; Secure" if is_secure(self._secure, request) else ""
-        attributes = f"Path={PATH}; HttpOnly; SameSite=Strict{secure}"
+        attributes = f"Path={request.prefix}{PATH}; HttpOnly; SameSite=Strict{secure}"
         if session is None:
             return f"{NAME}=; Max-Age=0; {attributes}"
         left_s = max(0, session.expires_ms - self.now_ms()) // 1000

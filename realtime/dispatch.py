@@ -211,10 +211,10 @@ class Taker:
         return self._dispatcher.take(self._heard(request), exchange)
 
     def _heard(self, request: Request) -> Request:
-        peer, scheme = self._proxies.heard(request.peer, request.scheme, request.headers)
-        if peer == request.peer and scheme == request.scheme:
+        told = self._proxies.heard(request.peer, request.scheme, request.headers)
+        if told == (request.peer, request.scheme, request.prefix):
             return request
-        return request._replace(peer=peer, scheme=scheme)
+        return request._replace(peer=told.peer, scheme=told.scheme, prefix=told.prefix)
 
 
 def fail(exchange: DirectExchange) -> None:

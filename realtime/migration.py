@@ -79,19 +79,19 @@ class Migration:
 
     def _move(self, attachment: Attachment, decision: Decision | None) -> None:
         code = POLICY_CHANGED if decision else NO_TRANSPORT
-        told = self._now(attachment.plan)
+        told, prefix = self._now(attachment.plan), attachment.plan.prefix
         attachment.plan = attachment.plan._replace(first=told)
         if not attachment.stays_open:
-            notice = self._moves.notice(attachment.plan.session, decision, code)
+            notice = self._moves.notice(attachment.plan.session, decision, code, prefix)
             if notice is not None:
                 attachment.tell(notice)
         elif told == attachment.transport.name:
-            attachment.stay(self._moves.said(decision, code, self._moves.within_ms))
+            attachment.stay(self._moves.said(decision, code, self._moves.within_ms, prefix))
         else:
             within_ms = self._moves.within_ms
             part = random.uniform(0, 1) if attachment.plan.refusal else 1 + random.uniform(0, _GRACE)
             moment_ms = self._hub.wheel.now_ms() + int(within_ms * part)
-            attachment.leave(self._moves.said(decision, code, within_ms), moment_ms)
+            attachment.leave(self._moves.said(decision, code, within_ms, prefix), moment_ms)
 
     async def preview(self, policy: Policy) -> dict[str, Any]:
         """Count whom a policy would move: connections, those moved, and from which transport to which."""

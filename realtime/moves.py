@@ -63,23 +63,24 @@ class Moves:
             return False
         return ticket.revision < self._offers.policy.revision and not self.is_graced(ticket)
 
-    def notice(self, session: str, decision: Decision | None, code: str) -> Control | None:
+    def notice(self, session: str, decision: Decision | None, code: str, prefix: str) -> Control | None:
         """Make the control event that tells a session to move; `None` when it was told the same already.
 
-        Who polls hears of a change when it comes next, and has what is left of the time then.
+        Who polls hears of a change when it comes next, and has what is left of the time then. The decision's URLs are
+        under the path prefix of the client's request.
         """
         mark = f"{session} {self._offers.policy.revision} {decision and decision.first}"
         if session and self._told.get(mark):
             return None
         self._told.put(mark, found=True)
-        return self.said(decision, code, self.within_ms if code == FALLBACK_ENDED else self._left_ms())
+        return self.said(decision, code, self.within_ms if code == FALLBACK_ENDED else self._left_ms(), prefix)
 
-    def said(self, decision: Decision | None, code: str, within_ms: int) -> Control:
+    def said(self, decision: Decision | None, code: str, within_ms: int, prefix: str) -> Control:
         """Make the control event that tells to move, and count it."""
         self._metrics.moves.labels((decision and decision.first) or NONE).inc()
         wire = {"revision": self._offers.policy.revision, "arms": {}, "transports": []}
         if decision is not None:
-            wire = self._offers.wire(decision)
+            wire = self._offers.wire(decision, prefix)
         return control("transport.changed", decision=wire, within_ms=within_ms, code=code)
 
 

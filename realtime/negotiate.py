@@ -77,8 +77,8 @@ class Negotiator:
     follower: Follower
     metrics: Metrics
 
-    def negotiate(self, credential: Credential, proposal: Proposal) -> dict[str, Any]:
-        """Decide for a client and seal what was decided on into a ticket.
+    def negotiate(self, credential: Credential, proposal: Proposal, prefix: str) -> dict[str, Any]:
+        """Decide for a client and seal what was decided on into a ticket; URLs are under the path prefix.
 
         Raises:
             InvalidField: the cursor is none.
@@ -108,7 +108,7 @@ class Negotiator:
             "ticket_expires_in_ms": ticket.expires_ms - ticket.issued_ms,
             "cursor": cursor,
             "server_time": timestamp(now_ms).decode(),
-            "decision": self.offers.wire(decision),
+            "decision": self.offers.wire(decision, prefix),
             "fallback": {"retry_after_ms": policy.fallback_retry_after_ms},
             "retry": {"base_ms": policy.retry_base_ms, "max_ms": policy.retry_max_ms},
         }

@@ -95,10 +95,10 @@ class Offers:
             raise NoTransport("too many streams are open, and nothing else is offered: come back later")
         return replace(decision, transports=offers)
 
-    def wire(self, decision: Decision) -> dict[str, object]:
-        """Put a decision as clients read it (PROTOCOL §4, Negotiate)."""
+    def wire(self, decision: Decision, prefix: str = "") -> dict[str, object]:
+        """Put a decision as clients read it (PROTOCOL §4, Negotiate), with URLs under a path prefix."""
         offers = [
-            {"name": offer.name, "url": f"{EVENTS}/{self.transports[offer.name].path}", **offer.parameters}
+            {"name": offer.name, "url": f"{prefix}{EVENTS}/{self.transports[offer.name].path}", **offer.parameters}
             for offer in decision.transports
         ]
         return {"revision": decision.revision, "arms": dict(decision.arms), "transports": offers}

@@ -5,6 +5,10 @@ write (`server.forwarded`), addresses are read from the right, past those that a
 not is the client. What is left of it could be anybody's invention. An address that can't be read ends the reading
 there: the proxy that wrote it is then taken for the client. A client that speaks over a Unix socket has no address.
 
+The path prefix under which the proxies show the service is `server.root_path`, or for one request what a trusted peer
+says in ``X-Forwarded-Prefix``: the last of its values, if it is a path of plain segments. What is not could lead a page
+elsewhere, or end a header field, and is not looked at.
+
 A socket that listens on ``::`` has IPv4 peers in their IPv4-mapped form: everywhere, that is the IPv4 address (RFC 4291
 §2.5.5.2).
 """
@@ -13,7 +17,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from realtime.root_path import root_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, MutableMapping
@@ -22,7 +28,18 @@ if TYPE_CHECKING:
 
 _PROTOCOLS = frozenset({"http", "https"})
 _X_PROTO = "x-forwarded-proto"
+_X_PREFIX = "x-forwarded-prefix"
 _MAPPED = IPv6Network("::ffff:0:0/96")
+
+
+class Told(NamedTuple):
+    """What is known of a request's way here."""
+
+    peer: str
+    """The client's address; empty where there is none."""
+    scheme: str
+    prefix: str
+    """The path prefix under which the client sees the service."""
 
 
 class Proxies:
@@ -32,19 +49,35 @@ class Proxies:
         """Take them from the configuration."""
         self._networks = [_network(one) for one in settings.trusted_proxies]
         self._field: str = settings.forwarded
+        self._prefix = settings.root_path
         self._is_trusted = lru_cache(maxsize=4096)(self._lies_within)
 
-    def heard(self, peer: str, scheme: str, headers: Mapping[str, str]) -> tuple[str, str]:
-        """Return the client's address and scheme, as a trusted peer tells them in header fields (names lower case)."""
+    def heard(self, peer: str, scheme: str, headers: Mapping[str, str]) -> Told:
+        """Return the client's way here, as a trusted peer tells it in header fields (names lower case)."""
         peer = unmapped(peer)
         if not (self._networks and peer and self._is_trusted(peer)):
-            return peer, scheme
+            return Told(peer, scheme, self._prefix)
         told = headers.get(self._field)
         proto = self._proto(headers)
-        return peer if told is None else self._client(peer, told), proto if proto in _PROTOCOLS else scheme
+        return Told(
+            peer if told is None else self._client(peer, told),
+            proto if proto in _PROTOCOLS else scheme,
+            self._prefix if _X_PREFIX not in headers else self._prefix_of(headers[_X_PREFIX]),
+        )
 
     def apply(self, scope: MutableMapping[str, Any]) -> None:
-        """Put the client's address and scheme into an ASGI scope, where a trusted proxy tells them."""
+        """Put the client's address, scheme and path prefix into an ASGI scope, where a trusted proxy tells them.
+
+        ``scope["prefix"]`` is ours: the framework's way with ``root_path`` is another one. The path is without it after
+        this, whether the proxy has cut it off or not.
+        """
+        self._read(scope)
+        prefix = scope["prefix"]
+        if prefix and scope["path"].startswith(f"{prefix}/"):
+            scope["path"] = scope["path"][len(prefix) :]
+
+    def _read(self, scope: MutableMapping[str, Any]) -> None:
+        scope["prefix"] = self._prefix
         client = scope.get("client")
         if client is None:
             return
@@ -56,9 +89,9 @@ class Proxies:
         headers: dict[str, str] = {}
         for raw_name, raw_value in scope["headers"]:
             name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
-            if name in {self._field, _X_PROTO}:
+            if name in {self._field, _X_PROTO, _X_PREFIX}:
                 headers[name] = f"{headers[name]},{value}" if name in headers else value
-        peer, scope["scheme"] = self.heard(client[0], scope["scheme"], headers)
+        peer, scope["scheme"], scope["prefix"] = self.heard(client[0], scope["scheme"], headers)
         if self._field in headers:
             scope["client"] = (peer, 0)
 
@@ -72,6 +105,13 @@ class Proxies:
             if not self._is_trusted(address):
                 break
         return peer
+
+    def _prefix_of(self, text: str) -> str:
+        """Return the path prefix that the nearest proxy tells."""
+        try:
+            return root_path(text.rpartition(",")[2].strip())
+        except ValueError:
+            return self._prefix
 
     def _proto(self, headers: Mapping[str, str]) -> str:
         """Return what the nearest proxy says of the scheme."""

@@ -80,6 +80,7 @@ class Planner:
             is_conditional=bool(request.key) and "if-none-match" in request.headers,
             until_ms=_until(credential, served),
             expires_ms=_expires(credential),
+            prefix=request.prefix,
         )
 
     def plan(self, standing: Standing, request: Request, begin: Start) -> Plan:
@@ -112,6 +113,7 @@ class Planner:
             first=served.first,
             jti=credential.identity.jti,
             gzip=standing.gzip,
+            prefix=standing.prefix,
         )
 
     def _to_tell(self, standing: Standing, session: str, hold_ms: int, wait_ms: int) -> tuple[int, tuple[Control, ...]]:
@@ -120,7 +122,9 @@ class Planner:
         Who asks for the tail only comes back at once, and is told then.
         """
         identity, served = standing.credential.identity, standing.served
-        notices = () if served.stays_open else self._serving.notices(served, standing.credential, session)
+        notices: tuple[Control, ...] = ()
+        if not served.stays_open:
+            notices = self._serving.notices(served, standing.credential, session, standing.prefix)
         if identity.expires_ms is None:
             return 0, notices
         if hold_ms:

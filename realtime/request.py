@@ -30,6 +30,8 @@ class Request(NamedTuple):
     """The client's address; empty where there is none."""
     key: bytes = b""
     """What is the same in a client's next request of this kind: all but the cursor; empty: nothing is known of it."""
+    prefix: str = ""
+    """The path prefix under which a proxy shows the service, such as ``/rt``; `path` is without it."""
 
     def header(self, name: str) -> str:
         """Return a header field's value, empty when it is absent."""
@@ -45,7 +47,10 @@ def from_asgi(scope: Mapping[str, Any]) -> Request:
             value = f"{headers[name]}{'; ' if name == 'cookie' else ', '}{value}"
         headers[name] = value
     query, client = parse_query(scope["query_string"]), scope.get("client")
-    return Request(scope["method"], scope["path"], query, headers, scope["scheme"], client[0] if client else "")
+    peer = client[0] if client else ""
+    return Request(
+        scope["method"], scope["path"], query, headers, scope["scheme"], peer, prefix=scope.get("prefix", "")
+    )
 
 
 def is_host(text: str) -> bool:

@@ -79,7 +79,7 @@ class Routes:
         credential = await self._credentials.authenticate_fresh(request)
         await self._rates.check("negotiate", credential.identity, request)
         proposal = await body(Proposal)
-        return json(self._negotiator.negotiate(credential, proposal), has_ticket=True)
+        return json(self._negotiator.negotiate(credential, proposal, request.prefix), has_ticket=True)
 
     async def give_ticket(self) -> Response:
         """Give a ticket for a token, in the body or as a cookie."""

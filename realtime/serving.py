@@ -68,7 +68,7 @@ class Serving:
         may_stay = not transport.stays_open and self._moves.is_graced(ticket)
         if self._moves.is_due(ticket, transport.name, decision) or (offer is None and not may_stay):
             message = f"the policy does not offer {transport.name} to this client: use one of the decision's transports"
-            raise TransportNotOffered(message, decision=self._offers.wire(decision))
+            raise TransportNotOffered(message, decision=self._offers.wire(decision, request.prefix))
         parameters = offer.parameters if offer else self._offers.policy.parameters[transport.name]
         has_moved = self._moves.has_moved(ticket, transport.name, decision)
         is_settled = offer is not None and not is_moved and not has_moved
@@ -84,15 +84,18 @@ class Serving:
         parameters = offer.parameters if offer else self._offers.policy.parameters[name]
         return Served(parameters, told == transport.name, context, among, told, decision)
 
-    def notices(self, served: Served, credential: Credential, session: str) -> tuple[Control, ...]:
-        """Tell a client that comes with a ticket from before to move; one that was sent away, to stop."""
+    def notices(self, served: Served, credential: Credential, session: str, prefix: str) -> tuple[Control, ...]:
+        """Tell a client that comes with a ticket from before to move; one that was sent away, to stop.
+
+        The URLs of a decision are under the path prefix of the client's request.
+        """
         farewell = self._moves.farewell(session)
         if farewell is not None:
             return (farewell,)
         if not served.is_moved:
             return ()
         code = reason(credential.ticket, self._offers.policy.revision)
-        notice = self._moves.notice(session, served.decision, code)
+        notice = self._moves.notice(session, served.decision, code, prefix)
         return () if notice is None else (notice,)
 
 

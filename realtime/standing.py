@@ -46,6 +46,8 @@ class Standing(NamedTuple):
     """Until when all of this holds if nobody changes anything; unix milliseconds, 0: for this request only."""
     expires_ms: int
     """When its credential runs out, in unix milliseconds."""
+    prefix: str
+    """The path prefix of its requests, for the URLs of a decision that it is told."""
 
     @property
     def renews(self) -> bool:

@@ -20,7 +20,7 @@ const EVERYTHING = [...new Set(Object.values(CONCERNS))];
 const series = new Series();
 const charts = new Charts(series, document.getElementById("transports"));
 const forms = watchRollouts(document.getElementById("rollouts"));
-const feed = new Feed("/admin/events", { event, state, over });
+const feed = new Feed("events", { event, state, over });
 /** How long it is said that something was done. */
 const TOLD_MS = 12000;
 
@@ -72,7 +72,7 @@ function state(name, reason) {
 function over() {
   if (isOver) return;
   isOver = true;
-  location.assign("/admin/sign-in?why=over");
+  location.assign("sign-in?why=over");
 }
 
 /** Write a text, only when it is another: assistive technology notices every write. */

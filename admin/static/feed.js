@@ -51,7 +51,7 @@ export class Feed {
 
   /** EventSource can't say what it was refused with: ask for something else, which can. */
   async #again() {
-    const answer = await fetch("/admin/parts/status", { redirect: "error" }).catch(() => null);
+    const answer = await fetch("parts/status", { redirect: "error" }).catch(() => null);
     if (answer?.status === 401) this.observer.over();
     else this.#connect();
   }

@@ -68,10 +68,11 @@ class TicketCookie:
         return f"{_PREFIX}{ticket.text}; {self._attributes(request)}"
 
     def _attributes(self, request: Request) -> str:
+        path = f"Path={request.prefix}{PATH}; HttpOnly"
         if self._same_site == "none":
-            return f"Path={PATH}; HttpOnly; SameSite=None; Secure; Partitioned"
+            return f"{path}; SameSite=None; Secure; Partitioned"
         secure = "; Secure" if is_secure(self._secure, request) else ""
-        return f"Path={PATH}; HttpOnly; SameSite={self._same_site.capitalize()}{secure}"
+        return f"{path}; SameSite={self._same_site.capitalize()}{secure}"
 
 
 def value(header: str, name: str) -> str | None:

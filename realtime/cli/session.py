@@ -75,6 +75,8 @@ def negotiate(http: httpx2.Client, token: str, transports: Sequence[str], cursor
         response = http.post(_PATH, json=body, headers={"Authorization": f"Bearer {token}"})
     check(response)
     session = decoded(response.content, Session)
+    for offer in session.decision.transports:  # the client puts its own path before what is relative to it
+        offer.url = offer.url.removeprefix(http.base_url.path)
     session.decision.transports = [offer for offer in session.decision.transports if offer.name in transports]
     if not session.decision.transports:
         raise Trouble(f"the service offers none of {', '.join(transports)} at the moment")

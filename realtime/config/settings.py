@@ -26,6 +26,7 @@ from realtime.config.values import (
     PublicKey,
     Rate,
     RedisUrl,
+    RootPath,
     Scopes,
     Secret,
     Text,
@@ -63,6 +64,7 @@ class ServerSettings(Section):
     drain: Annotated[Milliseconds, lasting("0s", "1h")] = 10 * SECOND
     trusted_proxies: Networks = ("127.0.0.1", "::1")
     forwarded: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    root_path: RootPath = ""
 
 
 class RedisSettings(Section):

@@ -19,6 +19,7 @@ from realtime.channel.durability import durability
 from realtime.channel.event import check_scope_or_pattern
 from realtime.config.key_text import bare_secret, public_key_text
 from realtime.lists import distinct, listed
+from realtime.root_path import LONGEST, root_path
 from realtime.units import wrong
 
 _A_SCOPE = '"broadcast", "user:<sub>", "role:<name>", "topic:<name>", "topic:<prefix>.*" or "topic:*"'
@@ -52,6 +53,16 @@ def _directory(value: object) -> object:
 def _host(value: str) -> str:
     if not value or any(letter.isspace() or letter == "/" for letter in value):
         raise wrong('an address or a host name such as "127.0.0.1" or "::"')
+    return value
+
+
+def _root_path(value: str) -> str:
+    try:
+        is_right = value == "" or root_path(value) == value
+    except ValueError:
+        is_right = False
+    if not is_right:
+        raise wrong(f'a path such as "/rt": letters, digits and -._~ behind each slash, none at the end, ≤ {LONGEST}')
     return value
 
 
@@ -137,6 +148,7 @@ Text = Annotated[str | None, BeforeValidator(_none_if_empty)]
 Secret = Annotated[SecretStr | None, BeforeValidator(_none_if_empty), AfterValidator(_secret)]
 Directory = Annotated[Path, BeforeValidator(_directory)]
 Host = Annotated[str, AfterValidator(_host)]
+RootPath = Annotated[str, AfterValidator(_root_path)]
 RedisUrl = Annotated[Text, AfterValidator(_redis_url)]
 PublicKey = Annotated[Text, AfterValidator(_public_key)]
 WebAddress = Annotated[Text, AfterValidator(_web_address)]

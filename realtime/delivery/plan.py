@@ -52,3 +52,5 @@ class Plan(NamedTuple):
     """The token behind the client's credential, where it has a name."""
     gzip: bool = False
     """Whether its client takes an answer compressed."""
+    prefix: str = ""
+    """The path prefix of its request, for the URLs of a decision that it is told later."""

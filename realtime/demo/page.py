@@ -32,7 +32,9 @@ SESSION_TTL_MS: Final = 60 * 60 * 1000
 OPERATOR: Final = "demo-operator"
 CONSOLE_TTL_S: Final = 8 * 60 * 60
 
-_FORWARDED: Final = frozenset({"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-real-ip"})
+_FORWARDED: Final = frozenset(
+    {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-prefix", "x-real-ip"}
+)
 
 # The page is what it claims to be, only if nothing but this service can speak in it.
 CONTENT_SECURITY_POLICY: Final = (
@@ -79,7 +81,7 @@ def blueprint(credentials: Credentials, sessions: Sessions) -> Pages:
         if not _is_from_here(request):
             raise BadCredential("the demo's way into the console is for this machine's own browser: sign in there")
         operator = sessions.begin(credentials.bearer(credentials.mint(OPERATOR, roles=("admin",), ttl_s=CONSOLE_TTL_S)))
-        return to(HOME, sessions.cookie(operator, request))
+        return to(f"{request.prefix}{HOME}", sessions.cookie(operator, request))
 
     @demo.after_request
     async def guard(response: Response) -> Response:

@@ -57,6 +57,10 @@ class Document:
         """Describe these; nothing is made before it is asked for."""
         self.operations = operations
 
+    def at(self, prefix: str) -> Schema:
+        """Return the document for a service that is shown under a path prefix."""
+        return {**self.value, "servers": [_server(prefix or "/")]}
+
     @cached_property
     def value(self) -> Schema:
         """The document, ready for JSON."""
@@ -70,7 +74,7 @@ class Document:
                 "description": _LINE.sub(" ", _ABOUT),
                 "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
             },
-            "servers": [{"url": "/", "description": "Where this document comes from."}],
+            "servers": [_server("/")],
             "tags": [{"name": name, "description": text} for name, text in _TAGS.items()],
             "paths": _paths(self.operations),
             "components": {
@@ -78,6 +82,10 @@ class Document:
                 "schemas": {**problems.components(kinds), **schemas.components(models)},
             },
         }
+
+
+def _server(url: str) -> Schema:
+    return {"url": url, "description": "Where this document comes from."}
 
 
 def _models(operation: Operation) -> list[type]:

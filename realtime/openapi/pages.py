@@ -5,7 +5,7 @@ The page asks this service and nobody else: no CDN, no inline script, no validat
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,7 +15,7 @@ from quart import Quart, Response
 from quart import request as quart_request
 from quart_schema import Info, OpenAPIProvider, QuartSchema, hide
 
-from realtime.framework import Pages, answered
+from realtime.framework import Pages, answered, asked
 from transports.transport import Answer
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
 }
 _TAG_LENGTH: Final = 16
+_PREFIXES: Final = 8
+"""Path prefixes whose documents are kept ready."""
 _PAGE: Final = Path(__file__).with_name("static") / "index.html"
 
 
@@ -42,6 +44,7 @@ class Reference(QuartSchema):
     def __init__(self, app: Quart, document: Document) -> None:
         """Serve a document on an application."""
         self.document = document
+        self._file = lru_cache(maxsize=_PREFIXES)(self._written)
         super().__init__(
             app,
             redoc_ui_path=None,
@@ -51,20 +54,18 @@ class Reference(QuartSchema):
         )
         app.register_blueprint(_static())
 
-    @cached_property
-    def _json(self) -> bytes:
-        return orjson.dumps(self.document.value)
-
-    @cached_property
-    def _tag(self) -> str:
-        return sha256(self._json).hexdigest()[:_TAG_LENGTH]
+    def _written(self, prefix: str) -> tuple[bytes, str]:
+        """Return the document as it is behind a path prefix, and its tag."""
+        file = orjson.dumps(self.document.at(prefix))
+        return file, sha256(file).hexdigest()[:_TAG_LENGTH]
 
     @hide
     async def openapi(self) -> Response:
         """Answer with the document, compressed for who takes that; or that it is the same (RFC 9110 §13)."""
+        file, tag = self._file(asked().prefix)
         fields = tuple((name.lower().encode(), value.encode()) for name, value in _HEADERS.items())
-        response = answered(Answer(200, ((b"content-type", b"application/json"), *fields), self._json))
-        response.set_etag(self._tag, weak=True)
+        response = answered(Answer(200, ((b"content-type", b"application/json"), *fields), file))
+        response.set_etag(tag, weak=True)
         await response.make_conditional(quart_request, accept_ranges=False)
         return response
 

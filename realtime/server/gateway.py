@@ -20,7 +20,7 @@ from realtime.server.address import port_in_use, url
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Callable, Coroutine, Iterator
+    from collections.abc import Callable, Coroutine, Iterator, Sequence
 
     from realtime.config import Settings
     from realtime.fleet import Member
@@ -70,7 +70,7 @@ class Gateway(uvicorn.Server):
 async def run_gateway(  # noqa: PLR0913 - what there is before a worker, and what goes with it
     settings: Settings,
     redis_url: str,
-    sock: socket.socket,
+    socks: Sequence[socket.socket],
     ready: Callable[[], None],
     ending: Ending,
     *,
@@ -79,7 +79,7 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a worker, and wha
     share: Share | None = None,
     beside: Callable[[Worker], Coroutine[object, object, None]] | None = None,
 ) -> None:
-    """Serve on a bound socket until cancelled; then drain, if that is how it is to end, and end everything.
+    """Serve on bound sockets until cancelled; then drain, if that is how it is to end, and end everything.
 
     One of several workers is told which it is, and where it keeps its metrics. `beside(worker)` runs as long as the
     worker does, and is started again when it ends.
@@ -96,7 +96,7 @@ async def run_gateway(  # noqa: PLR0913 - what there is before a worker, and wha
         await worker.start()
         if beside is not None:
             worker.engine.supervisor.start("configuration", partial(beside, worker))
-        await _serve(Gateway(settings, worker, ready), sock, ending)
+        await _serve(Gateway(settings, worker, ready), socks, ending)
     finally:
         await worker.stop()
 
@@ -112,9 +112,9 @@ def _spare_the_collector() -> None:
     gc.set_threshold(*_COLLECTED_EVERY)
 
 
-async def _serve(gateway: Gateway, sock: socket.socket, ending: Ending) -> None:
-    place = url(sock).removeprefix("http://")
-    serving = asyncio.create_task(gateway.serve([sock]))
+async def _serve(gateway: Gateway, socks: Sequence[socket.socket], ending: Ending) -> None:
+    place = url(socks[0]).removeprefix("http://")
+    serving = asyncio.create_task(gateway.serve(list(socks)))
     try:
         await asyncio.shield(serving)
     except asyncio.CancelledError:

@@ -63,9 +63,12 @@ def serve(source: Source, announce: Callable[[str], None], *, demo: Path | None 
 async def _whole(
     settings: Settings, reloading: Reloading, ending: Ending, announce: Callable[[str], None], *, demo: Path | None
 ) -> None:
-    with closing(address.bind(settings.server, shared=settings.server.workers > 1)) as sock:
+    with ExitStack() as bound:
+        socks = address.bind(settings.server, shared=settings.server.workers > 1)
+        for sock in socks:
+            bound.enter_context(closing(sock))
         async with _log_url(settings) as redis_url:
-            await _Parts(settings, reloading, ending, redis_url, sock, demo).run(announce)
+            await _Parts(settings, reloading, ending, redis_url, socks, demo).run(announce)
 
 
 @asynccontextmanager
@@ -96,7 +99,7 @@ class _Parts:
     reloading: Reloading
     ending: Ending
     redis_url: str
-    sock: socket.socket
+    socks: Sequence[socket.socket]
     demo: Path | None
 
     async def run(self, announce: Callable[[str], None]) -> None:
@@ -118,7 +121,7 @@ class _Parts:
         async with Supervisor() as supervisor, asyncio.TaskGroup() as group:
             for ready in self._gateway(group, supervisor, folder):
                 await ready.wait()
-            url = address.url(self.sock)
+            url = address.url(self.socks[0])
             announce(url)
             notify(READY)
             if self.demo is not None:
@@ -132,7 +135,7 @@ class _Parts:
             serving = run_gateway(
                 self.settings,
                 self.redis_url,
-                self.sock,
+                self.socks,
                 ready.set,
                 self.ending,
                 demo=self.demo is not None,
@@ -140,11 +143,11 @@ class _Parts:
             )
             group.create_task(serving)
             return [ready]
-        gateway, place = gateway_id(), address.Place.of(self.sock)
+        gateway, places = gateway_id(), [address.Place.of(sock) for sock in self.socks]
         children = []
         for number in range(1, workers + 1):
             share = Share(folder, number)
-            arguments = (self.settings, self.redis_url, place, self.demo is not None, Member(gateway, number), share)
+            arguments = (self.settings, self.redis_url, places, self.demo is not None, Member(gateway, number), share)
             children.append(
                 Child(
                     f"worker-{number}", worker.work, arguments, partial(bury, share), self._patience_s, signal.SIGQUIT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from realtime import logs
@@ -11,6 +11,8 @@ from realtime.server import stopping
 from realtime.server.gateway import run_gateway
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from realtime.app import Worker
     from realtime.config import Settings
     from realtime.fleet import Member
@@ -23,7 +25,7 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
     report: Report,
     settings: Settings,
     redis_url: str,
-    place: Place,
+    places: Sequence[Place],
     demo: bool,  # noqa: FBT001 - see above
     member: Member,
     share: Share,
@@ -40,9 +42,10 @@ def work(  # noqa: PLR0913, PLR0917 - `Child` passes its arguments by position
             group.create_task(report.beat())
             await report.hear(worker.reload)
 
-    with closing(place.bind()) as sock:
+    with ExitStack() as bound:
+        socks = [bound.enter_context(closing(place.bind())) for place in places]
         ending = stopping.Ending()
         serving = run_gateway(
-            settings, redis_url, sock, report.ready, ending, demo=demo, member=member, share=share, beside=hear
+            settings, redis_url, socks, report.ready, ending, demo=demo, member=member, share=share, beside=hear
         )
         stopping.run(serving, ending)

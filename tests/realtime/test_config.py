@@ -522,3 +522,8 @@ def test_a_data_directory_that_cannot_be_is_told(tmp_path: Path) -> None:
 def test_a_home_directory_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
     assert Settings.model_validate({"data_dir": "~/gapless"}).data_dir == Path("/home/somebody/gapless")
+
+
+@pytest.mark.parametrize("text", ["rt", "/rt/", "/", "//rt", "/rt?a", "/r t", "/..", "/%41", "https://example.com/rt"])
+def test_a_root_path_that_is_none_is_refused(text: str) -> None:
+    assert "server.root_path" in refusal(GAPLESS_SERVER__ROOT_PATH=text)

@@ -17,6 +17,7 @@ def seen(field: str, peer: str | None, *headers: tuple[str, str], trusted: tuple
     scope: dict[str, Any] = {
         "client": None if peer is None else (peer, 4711),
         "scheme": "http",
+        "path": "/",
         "headers": [(name.lower().encode(), value.encode("latin-1")) for name, value in headers],
     }
     Proxies(ServerSettings.model_validate({"trusted_proxies": trusted, "forwarded": field})).apply(scope)
@@ -93,3 +94,40 @@ def test_without_proxies_and_over_a_unix_socket_nobody_is_believed() -> None:
 def test_a_mapped_network_is_that_of_the_ipv4_addresses(trusted: str) -> None:
     for peer in ("10.0.0.1", "::ffff:10.0.0.1"):
         assert seen("x-forwarded-for", peer, ("X-Forwarded-For", "192.0.2.1"), trusted=(trusted,))[0] == "192.0.2.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "value", "path", "prefix", "rest"),
+    [
+        ("10.0.0.1", "/rt", "/api", "/rt", "/api"),
+        ("10.0.0.1", "/rt", "/rt/api", "/rt", "/api"),
+        ("10.0.0.1", "/rt/", "/rt/api", "/rt", "/api"),
+        ("10.0.0.1", "/a, /b/c", "/b/c/api", "/b/c", "/api"),
+        ("10.0.0.1", "/rt", "/rtx/api", "/rt", "/rtx/api"),
+        ("10.0.0.1", "/rt", "/rt", "/rt", "/rt"),
+        ("10.0.0.1", "/", "/api", "", "/api"),
+        ("10.0.0.1", None, "/set/api", "/set", "/api"),
+        ("10.0.0.1", "", "/api", "/set", "/api"),
+        ("10.0.0.1", "//evil.example", "/api", "/set", "/api"),
+        ("10.0.0.1", "/a/../b", "/api", "/set", "/api"),
+        ("10.0.0.1", "/a;b", "/api", "/set", "/api"),
+        ("10.0.0.1", "/%2f", "/api", "/set", "/api"),
+        ("10.0.0.1", f"/{'a' * 255}", "/api", "/set", "/api"),
+        ("192.0.2.1", "/rt", "/set/api", "/set", "/api"),
+        (None, "/rt", "/api", "/set", "/api"),
+    ],
+)
+def test_a_path_prefix_is_the_settings_or_a_trusted_proxys(
+    peer: str | None, value: str | None, path: str, prefix: str, rest: str
+) -> None:
+    scope: dict[str, Any] = {
+        "client": None if peer is None else (peer, 4711),
+        "scheme": "http",
+        "path": path,
+        "headers": [] if value is None else [(b"x-forwarded-prefix", value.encode())],
+    }
+    proxies = Proxies(ServerSettings.model_validate({"trusted_proxies": INSIDE, "root_path": "/set"}))
+    proxies.apply(scope)
+    assert (scope["prefix"], scope["path"]) == (prefix, rest)
+    headers = {} if value is None else {"x-forwarded-prefix": value}
+    assert proxies.heard(peer or "", "http", headers).prefix == prefix, "the fast lane hears the same"

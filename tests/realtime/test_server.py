@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import signal
 import socket
 import time
-from contextlib import asynccontextmanager, closing
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,8 @@ import httpx2
 import jwt
 import pytest
 
-from realtime.config import ServerSettings
+from realtime.auth import Credentials
+from realtime.config import ServerSettings, load
 from realtime.errors import StartError
 from realtime.server import address
 from realtime.server.child import Child
@@ -26,7 +28,7 @@ from tests.support.redis import RedisServer
 from tests.support.waiting import PATIENCE_S, at_once, interlude, patience, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from tests.support.program import Program
@@ -261,6 +263,17 @@ async def test_a_process_that_ends_before_it_is_ready_prevents_the_start() -> No
 # Addresses
 
 
+@contextmanager
+def bound(settings: ServerSettings, *, shared: bool = False) -> Iterator[list[socket.socket]]:
+    """Bind an address until the block ends."""
+    socks = address.bind(settings, shared=shared)
+    try:
+        yield socks
+    finally:
+        for sock in socks:
+            sock.close()
+
+
 @pytest.mark.parametrize(
     ("host", "shown"),
     [
@@ -272,8 +285,77 @@ async def test_a_process_that_ends_before_it_is_ready_prevents_the_start() -> No
     ],
 )
 def test_an_address_is_shown_as_this_machine_reaches_it(host: str, shown: str) -> None:
-    with closing(address.bind(ServerSettings(host=host, port=0))) as sock:
-        assert address.url(sock) == shown.format(sock.getsockname()[1])
+    with bound(ServerSettings(host=host, port=0)) as socks:
+        assert address.url(socks[0]) == shown.format(socks[0].getsockname()[1])
+
+
+def test_localhost_is_both_loopback_addresses_at_one_port() -> None:
+    with bound(ServerSettings(host="localhost", port=0)) as (ipv4, ipv6):
+        port = ipv4.getsockname()[1]
+        assert ipv4.getsockname() == ("127.0.0.1", port)
+        assert ipv6.getsockname()[:2] == ("::1", port)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_localhost_is_in_use_when_one_of_its_addresses_is(*, shared: bool) -> None:
+    with bound(ServerSettings(host="::1", port=0), shared=shared) as (taken,):
+        taken.listen()
+        with pytest.raises(StartError, match="in use"):
+            address.bind(ServerSettings(host="localhost", port=taken.getsockname()[1]), shared=shared)
+
+
+@pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
+def test_localhost_is_ipv4_where_there_is_no_ipv6(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    class Without(socket.socket):
+        """A socket of a machine without IPv6."""
+
+        def bind(self, place: Any, /) -> None:  # noqa: ANN401 - as the standard library has it
+            if self.family == socket.AF_INET6:
+                raise OSError(number, os.strerror(number))
+            super().bind(place)
+
+    monkeypatch.setattr(socket, "socket", Without)
+    with bound(ServerSettings(host="localhost", port=0)) as (only,):
+        assert only.getsockname()[0] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
+async def test_localhost_answers_at_both_addresses(tmp_path: Path, count: int) -> None:
+    environ = {**OPEN, "GAPLESS_SERVER__HOST": "localhost"}
+    async with program(tmp_path, "serve", "--port", "0", "--workers", str(count), environ=environ) as gateway:
+        shown = await gateway.address()
+        assert shown.startswith("http://127.0.0.1:")
+        for url in (shown, shown.replace("127.0.0.1", "[::1]")):
+            async with visiting(url) as http:
+                assert (await http.get("/livez")).status_code == 200
+
+
+async def test_a_proxy_on_ipv4_is_believed_by_a_gateway_on_any_address_and_one_client_counts_once(
+    tmp_path: Path,
+) -> None:
+    environ = {
+        **OPEN,
+        "GAPLESS_AUTH__SECRET": SECRET,
+        "GAPLESS_SERVER__HOST": "::",
+        "GAPLESS_LIMITS__STREAMS_PER_ADDRESS": "1",
+    }
+    async with program(tmp_path, "serve", "--port", "0", environ=environ) as gateway:
+        port = urlsplit(await gateway.address()).port
+        async with visiting(f"http://127.0.0.1:{port}") as ipv4, visiting(f"http://[::1]:{port}") as ipv6:
+            token = Credentials(load(environ=environ), SECRET).mint("42", ttl_s=60)
+            for http in (ipv4, ipv6):
+                headers = {"Authorization": f"Bearer {token}", "X-Forwarded-Proto": "https"}
+                given = await http.post("/api/v1/auth/ticket", json={"cookie": True}, headers=headers)
+                assert given.headers["Set-Cookie"].endswith("; Secure")
+            accept = {"Accept": "text/event-stream, application/problem+json"}
+            one, same = ({**accept, "X-Forwarded-For": text} for text in ("203.0.113.7", "::ffff:203.0.113.7"))
+            async with ipv4.stream("GET", "/api/v1/events/stream", headers=one) as first:
+                assert first.status_code == 200
+                refused = await ipv6.get("/api/v1/events/stream", headers=same)
+                assert refused.json()["code"] == "transport-not-offered", "no second stream from the address"
+                other = {**accept, "X-Forwarded-For": "203.0.113.8"}
+                async with ipv6.stream("GET", "/api/v1/events/stream", headers=other) as second:
+                    assert second.status_code == 200
 
 
 def test_a_host_that_is_not_this_machine_is_named() -> None:
@@ -282,7 +364,7 @@ def test_a_host_that_is_not_this_machine_is_named() -> None:
 
 
 def test_a_shared_address_takes_more_sockets_of_ours_and_no_other_gateway() -> None:
-    with closing(address.bind(ServerSettings(port=0), shared=True)) as parent:
+    with bound(ServerSettings(port=0), shared=True) as (parent,):
         place = address.Place.of(parent)
         with closing(place.bind()) as first, closing(place.bind()) as second:
             first.listen()
@@ -296,7 +378,7 @@ def test_a_shared_address_takes_more_sockets_of_ours_and_no_other_gateway() -> N
 
 @pytest.mark.parametrize("count", [1, 2], ids=["one worker", "two workers"])
 async def test_a_port_in_use_is_said_in_one_line(tmp_path: Path, count: int) -> None:
-    with closing(address.bind(ServerSettings(port=0), shared=count > 1)) as taken:
+    with bound(ServerSettings(port=0), shared=count > 1) as (taken,):
         taken.listen()
         port = str(taken.getsockname()[1])
         async with program(tmp_path, "serve", "--port", port, "--workers", str(count)) as gateway:

@@ -65,8 +65,8 @@ export class Session {
   }
 
   async #authenticate() {
-    const { token, expires_in_ms } = await ask("/demo/session", { method: "POST" });
-    await ask("/api/v1/auth/ticket", { method: "POST", token, body: { cookie: true } });
+    const { token, expires_in_ms } = await ask("demo/session", { method: "POST" });
+    await ask("api/v1/auth/ticket", { method: "POST", token, body: { cookie: true } });
     this.#token.keep(token, expires_in_ms);
     this.#ticket.drop();
   }
@@ -75,7 +75,7 @@ export class Session {
     const asked = Date.now();
     const body = { transports: SUPPORTED, client: { platform: "web", sdk: "gapless-demo/1" } };
     if (cursor !== null) body.cursor = cursor;
-    const answer = await ask("/api/v1/events/negotiate", this.#bearer(body));
+    const answer = await ask("api/v1/events/negotiate", this.#bearer(body));
     this.clockOffsetMs = clockOffset(Date.parse(answer.server_time), asked, Date.now());
     this.name = answer.session;
     this.offers = answer.decision.transports;

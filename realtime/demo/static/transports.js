@@ -155,9 +155,9 @@ function address(name, port, parameters = {}) {
 }
 
 const PATHS = {
-  sse: "/api/v1/events/stream",
-  "long-poll": "/api/v1/events/long-poll",
-  polling: "/api/v1/events/poll",
+  sse: "api/v1/events/stream",
+  "long-poll": "api/v1/events/long-poll",
+  polling: "api/v1/events/poll",
 };
 
 export const TRANSPORTS = { sse, "long-poll": longPoll, polling };
