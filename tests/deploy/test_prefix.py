@@ -166,5 +166,6 @@ async def test_a_ticket_from_before_is_told_below_the_prefix(told: Gateway) -> N
     (cursor,) = await told.publish({"scope": "user:42"})
     query = {"ticket": ticket.text, "cursor": cursor}
     answer = await told.http.get(POLL, params=query, headers={"X-Forwarded-Prefix": PREFIX})
+    assert answer.status_code == 200, answer.text
     (changed,) = (one for one in answer.json()["control"] if one["event"] == "transport.changed")
     assert changed["data"]["decision"]["transports"][0]["url"] == f"{PREFIX}{LONG_POLL}", json.dumps(changed)

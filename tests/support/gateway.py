@@ -31,6 +31,7 @@ def settings(directory: Path, redis_url: str, overrides: Mapping[str, str] | Non
     given = {
         "DATA_DIR": str(directory),
         "REDIS__URL": redis_url,
+        "REDIS__TIMEOUT": "5s",  # a machine that stalls is no Redis that is away
         "AUTH__SECRET": SECRET,
         "LIMITS__STREAMS_PER_USER": "0",  # most tests are one user's, with many streams
         **(overrides or {}),
