@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.promise.scheduler.lineage import Id, Line, Lineage
+from tests.promise.scheduler.lineage import Id, Line, Lineage, by_epoch
 from tests.promise.scheduler.sight import Publication, Sight
 
 if TYPE_CHECKING:
@@ -89,6 +89,9 @@ class Ledger:
         """By gateway that lives, the ids that it was acknowledged or followed."""
         self._glimpsed: dict[str, set[Id]] = {}
         """By gateway, the ids that were in a log which it asked: it may have seen the last of them."""
+        self._kept: set[Id] = set()
+        """The ids that gateways knew when they wrote that down."""
+        self._kept_glimpsed: set[Id] = set()
         self._born: dict[Id, int] = {}
         """In which step an id was given."""
         self._homes: dict[Id, list[Lineage]] = {}
@@ -123,15 +126,14 @@ class Ledger:
             self.blame("false fence", f"{fences[0]}, by {by}: nothing is lost that it has seen and no fence told of")
         if fences:
             lineage.fences += fences
-            lineage.fenced |= {highest} if highest else set()
+            lineage.tell(highest)
 
-    def _highest_lost(self, lineage: Lineage, gateway: str) -> Id | None:
-        """Return what a gateway's fence surely tells of: the highest lost id, if the gateway knew that one."""
+    def _highest_lost(self, lineage: Lineage, gateway: str) -> set[Id]:
+        """Return what a gateway's fence surely tells of: of each epoch the highest lost id, if the gateway knew it."""
         known, glimpsed = (
-            max(seen.get(gateway, set()) - lineage.entries.keys(), default=None)
-            for seen in (self._known, self._glimpsed)
+            by_epoch(seen.get(gateway, set()) - lineage.entries.keys()) for seen in (self._known, self._glimpsed)
         )
-        return known if known == glimpsed else None
+        return set(known.values()) & set(glimpsed.values())
 
     def age(self, lineage: Lineage, now_ms: int) -> None:
         """A log's server shows this time: what is older than the retention may be gone for good."""
@@ -139,8 +141,8 @@ class Ledger:
 
     def _lost(self, lineage: Lineage, gateway: str) -> set[Id]:
         """Find what a gateway knew, or else may have seen, that a log has not, and that no fence told of."""
-        gone = self._known.get(gateway, set()) - lineage.entries.keys()
-        return gone - lineage.fenced or self._glimpsed.get(gateway, set()) - lineage.entries.keys() - lineage.fenced
+        known = self._known.get(gateway, set()) - lineage.entries.keys()
+        return lineage.untold(known) or lineage.untold(self._glimpsed.get(gateway, set()) - lineage.entries.keys())
 
     def glimpse(self, gateway: str, lineage: Lineage) -> None:
         """A gateway asked a server that holds this log."""
@@ -178,9 +180,17 @@ class Ledger:
         """A gateway saw that entries are in a log."""
         self._known.setdefault(gateway, set()).update(ids)
 
-    def forget(self, gateway: str) -> None:
-        """A gateway has ended, and nobody knows what it knew."""
-        self._known.pop(gateway, None)
+    def end(self, gateway: str, *, is_kept: bool) -> None:
+        """A gateway has ended, and has written down what it knew, if that `is_kept`."""
+        known, glimpsed = self._known.pop(gateway, set()), self._glimpsed.pop(gateway, set())
+        if is_kept:
+            self._kept |= known
+            self._kept_glimpsed |= glimpsed
+
+    def recall(self, gateway: str) -> None:
+        """A gateway that starts reads what all before it have written down."""
+        self.know(gateway, self._kept)
+        self._glimpsed.setdefault(gateway, set()).update(self._kept_glimpsed)
 
     # What a client was given
 
