@@ -59,6 +59,15 @@ class Plane:
         await self._revisions.news.heed(self._revisions.load)
         await self._revocations.news.heed(self._revocations.load)
 
+    async def load(self) -> None:
+        """Read the state beside the control log, as is done now and then without news.
+
+        Raises:
+            LogUnavailable: there was no answer.
+        """
+        await self._revisions.load()
+        await self._revocations.load()
+
     async def touch(self) -> None:
         """Touch the control log."""
         await self._control.follower.touch()

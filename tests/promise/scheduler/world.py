@@ -108,8 +108,15 @@ class World:
         """Let gateways start that are new, or could not yet."""
         for gateway in self.gateways:
             if not gateway.is_started:
-                self.ledger.recall(gateway.name)
-                await self.seen(gateway, gateway.start())
+                await self._start_one(gateway)
+
+    async def _start_one(self, gateway: Gateway) -> None:
+        """Have a gateway read what others wrote down, and write that down itself."""
+        await gateway.start()
+        self.ledger.recall(gateway.name, gateway.log.born if gateway.is_started else None)
+        self.observe(gateway)
+        if gateway.is_started:
+            self.ledger.keep(gateway.name, gateway.log.born)
 
     async def _make(self, step: Step) -> str:
         try:
@@ -158,6 +165,7 @@ class World:
             self.ledger.observe(lineage, [line_of(raw) for raw in raws], oldest, server.now_ms, by.name)
         for server in (by.pool.connected, by.following.connected):
             self.ledger.glimpse(by.name, self.lineages[server])
+        self.ledger.compare(by.name, self.lineages[by.pool.connected])
         if by.plane is not None:
             self._observe_decrees(by.name, by.plane)
         followed = [entry.id for entry in by.heard.take()]
@@ -204,11 +212,12 @@ class World:
         old = self.gateways[at]
         if not is_killed:
             await old.stop()
+            self.ledger.keep(old.name, old.log.born)
         await old.close()
         new = self.gateways[at] = self._start(old.pool.server)
         new.lead(old.pool.server, old.following.server)
         self.readers = {client: held for client, held in self.readers.items() if held[0] is not old}
-        self.ledger.end(old.name, is_kept=not is_killed)
+        self.ledger.end(old.name)
         self.decrees.forget(old.name)
         return f"{old.name}{' was killed and' if is_killed else ''} is {new.name}"
 
@@ -251,6 +260,7 @@ class World:
         if gateway.plane is not None:
             await self.seen(gateway, gateway.plane.touch())
             await self.seen(gateway, gateway.plane.hear())
+            await self.seen(gateway, gateway.plane.load())
 
     async def _come_to_rest(self, client: Client, gateway: Gateway) -> None:
         if self.ledger.faults:
