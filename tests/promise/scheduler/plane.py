@@ -88,6 +88,11 @@ class Plane:
         """Tell whether a subject is refused."""
         return self._revocations.refuses(name, None)
 
+    @property
+    def revocations(self) -> dict[str, str]:
+        """What tells the revocation of each subject from others of the same."""
+        return {one.name: one.id for one in self._revocations.list()}
+
     async def revoke(self, name: str) -> None:
         """Refuse a subject."""
         await self._revocations.revoke(Revocation("sub", name, OPERATOR, 0))

@@ -167,16 +167,16 @@ class World:
             self.ledger.glimpse(by.name, self.lineages[server])
         self.ledger.compare(by.name, self.lineages[by.pool.connected])
         if by.plane is not None:
-            self._observe_decrees(by.name, by.plane)
+            self._observe_decrees(by, by.plane)
         followed = [entry.id for entry in by.heard.take()]
         self.ledger.know(by.name, map(id_of, [*followed, by.follower.window.position]))
 
-    def _observe_decrees(self, by: str, plane: Plane) -> None:
+    def _observe_decrees(self, by: Gateway, plane: Plane) -> None:
         for server, chain in self.chains.items():
             raws, _ = server.read(_POLICY, f"{chain.last}-0")
             self.decrees.observe(chain, map(revision_of, raws))
-        self.decrees.see(by, plane.changes)
-        self.decrees.refuse(by, _refused(plane))
+        self.decrees.see(by.name, self.chains[by.pool.connected], plane.changes)
+        self.decrees.refuse(by.name, plane.revocations.items())
 
     # Changing
 
