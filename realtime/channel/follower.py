@@ -173,11 +173,11 @@ class Follower:
         """Take what the log has after our position, waiting up to `block_ms` for it; fill the window first when due.
 
         Tell whether there was something. The connection is closed, and so made anew by the read, when it may lead to
-        another server than the log's. Where an epoch begins the log is touched before anything of it is taken: who was
-        here before is told what was lost first, and given what came after then.
+        another server than the log's. Where an epoch begins, or entries do not follow our position, the log is touched
+        before any of them is taken: who was here before is told what was lost first, and given what came after then.
 
         Raises:
-            LogUnavailable: Redis does not answer.
+            LogUnavailable: Redis does not answer, or the connection brings another log than the pool's.
         """
         if self._reconnect:
             self._reconnect = False
@@ -187,12 +187,29 @@ class Follower:
         awaited = self._tail
         links = await _page(self._followed_by, partial(self.log.follow, connection, self.window.position, block_ms))
         self._listen(links, awaited)
-        if any(link.entry.is_epoch for link in links):
+        if self._is_turn(links):
             await self.touch()
+            await self._require(links[-1].entry.id)
         if links and not self._refill:
             self._take(_from_last_fence(links))
             await self._sink.settled()
         return bool(links)
+
+    def _is_turn(self, links: Sequence[Link]) -> bool:
+        """Tell whether an epoch begins, or what was read does not follow what the window holds."""
+        follows = not links or links[0].previous == self.window.position
+        return not follows or any(link.entry.is_epoch for link in links)
+
+    async def _require(self, id_: Cursor) -> None:
+        """Check that the pool's server has what was read: else the connection leads to another one, with another log.
+
+        Raises:
+            LogUnavailable: it has not, or does not answer.
+        """
+        verdict = await self.log.check(id_)
+        if not verdict.complete:
+            message = f"the follower reads {id_}, which the pool's server does not have"
+            raise LogUnavailable(message)
 
     async def _touch(self, _: Redis) -> None:
         while True:

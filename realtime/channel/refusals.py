@@ -54,8 +54,10 @@ def _authentication(told: str) -> str:
 
 
 def _unanswered(chain: list[BaseException]) -> str:
-    """Explain that there is no answer."""
-    name = next((type(error).__name__ for error in chain if isinstance(error, RedisError | OSError)), "no reason given")
+    """Explain that there is no answer; what is no error of the connection says itself what it is."""
+    name = next((type(error).__name__ for error in chain if isinstance(error, RedisError | OSError)), None)
+    if name is None:
+        return str(chain[0])
     for error in chain:
         if isinstance(error, socket.gaierror):
             return f"the server does not answer ({name}): its host name is not known"

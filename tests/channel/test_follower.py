@@ -405,6 +405,39 @@ class TestDeaf:
         assert following.line.closed == closed + 1
 
 
+class TestElsewhere:
+    """The connection of the follower leads to another server than the pool, and brings entries of its log."""
+
+    async def test_an_epoch_of_another_log_is_not_taken(self, simulated: SimulatedServer, redis: Redis) -> None:
+        log, elsewhere = Log(simulated.client, ROOMY), Log(redis, ROOMY)
+        simulated.set_clock(1_000_000)  # long before the other server's
+        following = Following(log, redis)
+        await following.tick()
+        (id_,) = await publish(log, "broadcast")
+        await publish(elsewhere, "broadcast")  # behind its first epoch's marker
+        await self.check(following, simulated, id_)
+
+    async def test_entries_that_do_not_follow_are_not_taken(self, simulated: SimulatedServer, redis: Redis) -> None:
+        log, elsewhere = Log(simulated.client, ROOMY), Log(redis, ROOMY)
+        simulated.set_clock((await elsewhere.touch()).tail.ms + 1)  # only the other log's epoch is older
+        following = Following(log, redis)
+        await following.tick()
+        (id_,) = await publish(log, "broadcast")
+        while (await publish(elsewhere, "broadcast"))[0] < id_:
+            pass
+        await self.check(following, simulated, id_)
+
+    async def check(self, following: Following, simulated: SimulatedServer, id_: Cursor) -> None:
+        for _ in range(2):
+            with pytest.raises(LogUnavailable, match="which the pool's server does not have"):
+                await following.tick()
+        following.redis = simulated.client
+        await following.line.aclose()  # as the supervisor does
+        await following.tick()
+        assert following.window.position == id_
+        assert (await following.log.touch()).tail == id_  # nothing was lost, and no fence says so
+
+
 class TestAtOnce:
     """A lagging failover: whoever was here before is told before anything is given that came after it."""
 

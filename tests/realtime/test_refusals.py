@@ -105,3 +105,7 @@ async def test_options_that_say_how_to_get_there_are_taken(tmp_path: Path, ports
 
     await until(is_there)
     await redis.aclose()
+
+
+def test_what_is_no_error_of_the_connection_says_itself_what_it_is() -> None:
+    assert why(LogUnavailable("another server's log is read")) == "another server's log is read"

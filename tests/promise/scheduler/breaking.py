@@ -63,12 +63,13 @@ async def recover(world: World, _: Step) -> str:
 
 async def restart(world: World, step: Step) -> str:
     """Restart a gateway."""
-    return await world.renew(step.a % len(world.gateways))
+    return await world.renew(step.a % len(world.gateways), is_killed=step.b % 3 == 0)
 
 
-async def restart_all(world: World, _: Step) -> str:
+async def restart_all(world: World, step: Step) -> str:
     """Restart all gateways."""
-    return ", ".join([await world.renew(at) for at in range(len(world.gateways))])
+    places = range(len(world.gateways))
+    return ", ".join([await world.renew(at, is_killed=(step.b + at) % 3 == 0) for at in places])
 
 
 async def pass_time(world: World, step: Step) -> str:

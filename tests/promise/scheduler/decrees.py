@@ -2,7 +2,7 @@
 
 * A revision has all changes that the one before it in the same history has: a change is never lost between two.
 * A change that a living gateway has seen in force comes back, unless the history that stayed has one that was made
-  without it, or tells that it is dropped.
+  without it, or tells that it is dropped; or another history told so, at which that gateway was.
 * When all is quiet, all gateways have the newest policy of the history that stayed.
 * A revocation that a living gateway knew, and that nobody tried to lift, counts at every gateway.
 """
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     Changes = frozenset[int]
+    Mark = tuple[str, str]
+    """One revocation: who is refused, and what tells it from others of the same."""
 
 
 @dataclass(eq=False)
@@ -39,12 +41,12 @@ class Decrees:
     blame: Callable[[str, str], None]
     _made: dict[int, Changes] = field(default_factory=dict)
     """By change that was acknowledged: what its revision has."""
-    _seen: dict[str, set[int]] = field(default_factory=dict)
-    """By gateway, which changes it had in force."""
-    _revoked: set[str] = field(default_factory=set)
-    """Who was refused, and nobody tried to lift it since."""
-    _refusing: dict[str, set[str]] = field(default_factory=dict)
-    """By gateway, whom it refused at some time."""
+    _seen: dict[str, Changes] = field(default_factory=dict)
+    """By gateway, which changes it had in force, and was not told that they are dropped."""
+    _revoked: set[Mark] = field(default_factory=set)
+    """What was acknowledged, and nobody tried to lift since."""
+    _refusing: dict[str, set[Mark]] = field(default_factory=dict)
+    """By gateway, which revocations it had at some time."""
 
     def observe(self, chain: Chain, revisions: Iterable[tuple[int, Changes, Changes]]) -> None:
         """Take down a policy's new revisions: number, changes that it has, changes that it tells are dropped."""
@@ -59,24 +61,22 @@ class Decrees:
         """A change was acknowledged, in a revision with these."""
         self._made[number] = changes
 
-    def revoke(self, gateway: str, name: str) -> None:
+    def revoke(self, gateway: str, mark: Mark) -> None:
         """A revocation was acknowledged."""
-        self._revoked.add(name)
-        self.refuse(gateway, {name})
+        self._revoked.add(mark)
+        self.refuse(gateway, {mark})
 
     def lift(self, name: str) -> None:
-        """Somebody tries to lift a revocation: from now on both is right."""
-        self._revoked.discard(name)
-        for names in self._refusing.values():
-            names.discard(name)
+        """Somebody tries to lift a revocation: from now on both is right, until there is another one."""
+        self._revoked = {mark for mark in self._revoked if mark[0] != name}
 
-    def see(self, gateway: str, changes: Changes) -> None:
-        """A gateway has these changes in force."""
-        self._seen.setdefault(gateway, set()).update(changes)
+    def see(self, gateway: str, chain: Chain, changes: Changes) -> None:
+        """A gateway has these changes in force, and is at this history: what that drops, and it has not, is told."""
+        self._seen[gateway] = self._seen.get(gateway, frozenset()) - chain.dropped | changes
 
-    def refuse(self, gateway: str, names: Iterable[str]) -> None:
-        """A gateway refuses somebody."""
-        self._refusing.setdefault(gateway, set()).update(names)
+    def refuse(self, gateway: str, marks: Iterable[Mark]) -> None:
+        """A gateway has these revocations."""
+        self._refusing.setdefault(gateway, set()).update(marks)
 
     def forget(self, gateway: str) -> None:
         """A gateway has ended."""
@@ -92,6 +92,7 @@ class Decrees:
             if number not in chain.newest and chain.newest <= self._made.get(number, frozenset()):
                 self.blame("policy lost", f"change {number}; nothing was decided without it: {sorted(chain.newest)}")
         known = set().union(*self._refusing.values())
+        count = {name for name, _ in self._revoked & known}
         for gateway, names in refused.items():
-            for name in sorted(self._revoked & known - names):
+            for name in sorted(count - names):
                 self.blame("revocation lost", f"{gateway} does not refuse {name}")

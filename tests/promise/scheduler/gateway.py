@@ -12,14 +12,16 @@ from realtime.channel.follower import Follower
 from realtime.channel.log import Log
 from realtime.channel.reader import Reader, Replays, Start
 from realtime.channel.window import Window
-from realtime.errors import LogUnavailable
+from realtime.errors import ConfigError, LogUnavailable
 from realtime.revisions import Revisions
 from realtime.revocations import Revocations
+from realtime.witnesses import Witnesses
 from tests.promise.scheduler.line import Line
 from tests.promise.scheduler.plane import Plane
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -41,6 +43,7 @@ class Parts:
     reader: type[Reader] = Reader
     revisions: type[Revisions] = Revisions
     revocations: type[Revocations] = Revocations
+    witnesses: type[Witnesses] = Witnesses
     leaves: bool = True
     """Whether a pool leaves a server that answers as the wrong one."""
 
@@ -78,8 +81,10 @@ class Heard:
 class Gateway:
     """Pool, log, window, follower, replays; and a control plane."""
 
-    def __init__(self, name: str, server: Server, size: Size, parts: Parts, *, is_operated: bool) -> None:
-        """Begin at a server; `is_operated`: with a control plane."""
+    def __init__(
+        self, name: str, server: Server, size: Size, parts: Parts, data_dir: Path, *, is_operated: bool
+    ) -> None:
+        """Begin at a server; `is_operated`: with a control plane. Gateways share the data directory."""
         self.name = name
         self.size = size
         self.pool, self.following = Line(server, leaves=parts.leaves), Line(server, leaves=parts.leaves)
@@ -90,6 +95,9 @@ class Gateway:
         self.follower = parts.follower(self.log, window, lambda: self.following.client(1), self.heard)
         self.replays = parts.replays(self.follower)
         self._reader = parts.reader
+        self._witnesses = parts.witnesses(data_dir, name, (self.log,))
+        self.is_started = False
+        """Whether the log was compared with what gateways before it saw."""
         self.plane = None
         if is_operated:
             self.plane = Plane(self.redis, self.following, parts.revisions, parts.revocations)
@@ -98,6 +106,17 @@ class Gateway:
     def reader(self, interest: Interest, start: Start) -> Reader:
         """Make a client's reader."""
         return self._reader(self.follower, self.replays, interest, start)
+
+    async def start(self) -> None:
+        """Do as a process does before it serves; one that can't is started again, here with the next step."""
+        if not self.is_started:
+            with suppress(ConfigError):
+                await self._witnesses.recall()
+                self.is_started = True
+
+    async def stop(self) -> None:
+        """End in good order: what was seen of the log is written down."""
+        await self._witnesses.keep()
 
     async def follow(self) -> bool:
         """Read on once, as the follower's own task does; tell whether there was something.

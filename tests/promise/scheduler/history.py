@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -15,7 +17,6 @@ from tests.support.redis import RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
 
     from tests.promise.scheduler.steps import Plan
 
@@ -27,14 +28,16 @@ _ARGUMENTS: Final = ("--appendonly", "no", "--stream-node-max-entries", "2")
 class Stage:
     """Where histories are made."""
 
-    def __init__(self, servers: Sequence[Server], library: str, parts: Parts) -> None:
+    def __init__(self, directory: Path, servers: Sequence[Server], library: str, parts: Parts) -> None:
+        self._directory = directory
         self._servers = servers
         self._library = library
         self._parts = parts
 
     async def make(self, plan: Plan) -> Outcome:
         """Make a history."""
-        return await World(plan, self._servers, self._library, self._parts).run()
+        with TemporaryDirectory(dir=self._directory) as data_dir:
+            return await World(plan, self._servers, self._library, self._parts, Path(data_dir)).run()
 
     async def shrink(self, outcome: Outcome) -> Outcome:
         """Find few steps of a history that lead to a fault of the same kind (delta debugging)."""
@@ -65,7 +68,7 @@ async def stage(
         for one in running:
             await one.start()
         servers = [Server(name, one) for name, one in zip("AB", running, strict=True)]
-        yield Stage(servers, simulated(changes), parts or Parts())
+        yield Stage(directory, servers, simulated(changes), parts or Parts())
         for server in servers:
             server.close()
     finally:

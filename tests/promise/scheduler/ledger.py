@@ -20,7 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
-from tests.promise.scheduler.lineage import Id, Line, Lineage
+from tests.promise.scheduler.lineage import Id, Line, Lineage, by_epoch
 from tests.promise.scheduler.sight import Publication, Sight
 
 if TYPE_CHECKING:
@@ -67,6 +67,24 @@ class Client:
     """The publications received. One may be under two ids: in a log, and once more in another after a lost reply."""
 
 
+@dataclass
+class Memory:
+    """The ids that gateways saw."""
+
+    known: set[Id] = field(default_factory=set)
+    """Acknowledged, or followed."""
+    untold: set[Id] = field(default_factory=set)
+    """Those of them that no log need have been asked for yet: the next fence tells of them, if its log lacks them."""
+    glimpsed: set[Id] = field(default_factory=set)
+    """In a log that was asked: perhaps the last of them was seen."""
+
+    def add(self, other: Memory) -> None:
+        """Add what others saw."""
+        self.known |= other.known
+        self.untold |= other.untold
+        self.glimpsed |= other.glimpsed
+
+
 class Answer(NamedTuple):
     """One answer to a client: where it was before, what it was given, and where it is then."""
 
@@ -85,10 +103,10 @@ class Ledger:
         self.publications: dict[int, Publication] = {}
         self.faults: list[Fault] = []
         self.truncations = 0
-        self._known: dict[str, set[Id]] = {}
-        """By gateway that lives, the ids that it was acknowledged or followed."""
-        self._glimpsed: dict[str, set[Id]] = {}
-        """By gateway, the ids that were in a log which it asked: it may have seen the last of them."""
+        self._memories: dict[str, Memory] = {}
+        """By gateway that lives, what it saw."""
+        self._kept: dict[int, Memory] = {}
+        """By a log's first epoch, what gateways had seen when they wrote that down for this log."""
         self._born: dict[Id, int] = {}
         """In which step an id was given."""
         self._homes: dict[Id, list[Lineage]] = {}
@@ -123,15 +141,13 @@ class Ledger:
             self.blame("false fence", f"{fences[0]}, by {by}: nothing is lost that it has seen and no fence told of")
         if fences:
             lineage.fences += fences
-            lineage.fenced |= {highest} if highest else set()
+            lineage.tell(highest)
 
-    def _highest_lost(self, lineage: Lineage, gateway: str) -> Id | None:
-        """Return what a gateway's fence surely tells of: the highest lost id, if the gateway knew that one."""
-        known, glimpsed = (
-            max(seen.get(gateway, set()) - lineage.entries.keys(), default=None)
-            for seen in (self._known, self._glimpsed)
-        )
-        return known if known == glimpsed else None
+    def _highest_lost(self, lineage: Lineage, gateway: str) -> set[Id]:
+        """Return what a gateway's fence surely tells of: of each epoch the highest lost id, if the gateway knew it."""
+        memory = self._memory(gateway)
+        known, glimpsed = (by_epoch(seen - lineage.entries.keys()) for seen in (memory.known, memory.glimpsed))
+        return set(known.values()) & set(glimpsed.values()) & memory.untold
 
     def age(self, lineage: Lineage, now_ms: int) -> None:
         """A log's server shows this time: what is older than the retention may be gone for good."""
@@ -139,12 +155,21 @@ class Ledger:
 
     def _lost(self, lineage: Lineage, gateway: str) -> set[Id]:
         """Find what a gateway knew, or else may have seen, that a log has not, and that no fence told of."""
-        gone = self._known.get(gateway, set()) - lineage.entries.keys()
-        return gone - lineage.fenced or self._glimpsed.get(gateway, set()) - lineage.entries.keys() - lineage.fenced
+        memory = self._memory(gateway)
+        known, glimpsed = (seen - lineage.entries.keys() for seen in (memory.known, memory.glimpsed))
+        return lineage.untold(known) or lineage.untold(glimpsed)
 
     def glimpse(self, gateway: str, lineage: Lineage) -> None:
         """A gateway asked a server that holds this log."""
-        self._glimpsed.setdefault(gateway, set()).update(lineage.entries)
+        self._memory(gateway).glimpsed.update(lineage.entries)
+
+    def compare(self, gateway: str, lineage: Lineage) -> None:
+        """A gateway may have touched a log: it goes on with this log's end in place of all other epochs' ids."""
+        memory, tail = self._memory(gateway), lineage.tail
+        memory.untold = {id_ for id_ in memory.untold if tail is not None and id_.epoch == tail.epoch}
+
+    def _memory(self, gateway: str) -> Memory:
+        return self._memories.setdefault(gateway, Memory())
 
     def _enter(self, lineage: Lineage, id_: Id, number: int | None) -> None:
         if number is not None:
@@ -176,11 +201,23 @@ class Ledger:
 
     def know(self, gateway: str, ids: Iterable[Id]) -> None:
         """A gateway saw that entries are in a log."""
-        self._known.setdefault(gateway, set()).update(ids)
+        memory, seen = self._memory(gateway), set(ids)
+        memory.untold |= seen - memory.known
+        memory.known |= seen
 
-    def forget(self, gateway: str) -> None:
-        """A gateway has ended, and nobody knows what it knew."""
-        self._known.pop(gateway, None)
+    def end(self, gateway: str) -> None:
+        """A gateway has ended: what it did not write down nobody knows."""
+        self._memories.pop(gateway, None)
+
+    def keep(self, gateway: str, born: int) -> None:
+        """A gateway writes down what it saw, for the log with this first epoch."""
+        self._kept.setdefault(born, Memory()).add(self._memory(gateway))
+
+    def recall(self, gateway: str, born: int | None) -> None:
+        """A gateway that starts reads what others wrote down, and knows it if it is of its log (`None`: no answer)."""
+        memory = self._memory(gateway)
+        for of, kept in self._kept.items():
+            memory.add(kept if of == born else Memory(glimpsed=kept.glimpsed | kept.known))
 
     # What a client was given
 
@@ -242,7 +279,7 @@ class Ledger:
         """Find what the gateway knew to be lost when it led a client to what was written after it."""
         if answer.before is None or answer.after not in lineage.entries or answer.after == answer.before:
             return
-        for id_ in self._owed(client, self._known.get(gateway, ())):
+        for id_ in self._owed(client, self._memory(gateway).known):
             homes = self._homes[id_]
             if self._born[answer.after] <= self.publications[self._numbers[id_]].step:
                 continue
@@ -307,7 +344,7 @@ class Ledger:
         An id that lies before where a client began, by the clock of another server, and is older than the retention by
         the clock of this one, is not after any position of the client's.
         """
-        known = set().union(*self._known.values())
+        known = set().union(*(memory.known for memory in self._memories.values()))
         for client in clients:
             for id_ in self._owed(client, known):
                 if id_ > client.since or id_.ms >= lineage.kept_ms:

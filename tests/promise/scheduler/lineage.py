@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+_EPOCH_BITS: Final = 20
 
 
 class Id(NamedTuple):
@@ -14,6 +20,14 @@ class Id(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.ms}-{self.seq}"
+
+    @property
+    def epoch(self) -> int:
+        """Of which life of the log it is: a log's ids lie in one row within an epoch, and nowhere else."""
+        return self.seq >> _EPOCH_BITS
+
+
+_BEFORE_ALL: Final = Id(0, 0)
 
 
 class Line(NamedTuple):
@@ -30,15 +44,23 @@ class Lineage:
 
     entries: dict[Id, int | None] = field(default_factory=dict)
     fences: list[Id] = field(default_factory=list)
-    fenced: set[Id] = field(default_factory=set)
-    """Lost ids for which a fence was written: of each fence the highest that its writer knew."""
+    fenced: dict[int, Id] = field(default_factory=dict)
+    """By epoch, the highest lost id for which a fence was written: with it, all below it are told."""
     kept_ms: int = 0
     """What is older may be gone by the retention."""
     first: Id | None = None
     """The oldest entry that is still there."""
 
     def copy(self) -> Lineage:
-        return Lineage(dict(self.entries), list(self.fences), set(self.fenced), self.kept_ms, self.first)
+        return Lineage(dict(self.entries), list(self.fences), dict(self.fenced), self.kept_ms, self.first)
+
+    def tell(self, lost: Iterable[Id]) -> None:
+        """Take down that a fence was written for lost ids."""
+        self.fenced = by_epoch([*self.fenced.values(), *lost])
+
+    def untold(self, lost: Iterable[Id]) -> set[Id]:
+        """Return those of lost ids that no fence tells of."""
+        return {id_ for id_ in lost if id_ > self.fenced.get(id_.epoch, _BEFORE_ALL)}
 
     @property
     def tail(self) -> Id | None:
@@ -47,3 +69,8 @@ class Lineage:
     def numbers(self) -> set[int]:
         """Return the numbers of the events that it ever had."""
         return {number for number in self.entries.values() if number is not None}
+
+
+def by_epoch(ids: Iterable[Id]) -> dict[int, Id]:
+    """Return the highest of each epoch."""
+    return {id_.epoch: id_ for id_ in sorted(ids)}

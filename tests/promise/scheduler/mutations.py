@@ -13,6 +13,7 @@ from realtime.channel.log import Log
 from realtime.channel.reader import Reader
 from realtime.channel.window import Batch, Window
 from realtime.revisions import Revisions
+from realtime.witnesses import Witnesses
 from tests.promise.scheduler.gateway import Parts
 from tests.promise.scheduler.steps import Theme
 
@@ -42,6 +43,11 @@ class Mutation:
 class _BlindLog(Log):
     def witness(self, id_: Cursor) -> None:
         """Remember nothing."""
+
+
+class _ForgetfulWitnesses(Witnesses):
+    async def recall(self) -> None:
+        """Begin with nothing."""
 
 
 class _ChainlessFollower(Follower):
@@ -222,6 +228,12 @@ MUTATIONS: Final = (
         "a cursor of another log is read on from",
         parts=Parts(window=_HoldingWindow),
         theme=Theme(("split", "heal", "go_back", "failover"), "nothing"),
+    ),
+    Mutation(
+        "H4: a gateway that starts does not read what was written down",
+        "nobody remembers what all gateways saw before they restarted",
+        parts=Parts(witnesses=_ForgetfulWitnesses),
+        theme=Theme(("publish", "restart_all", "failover", "crash", "read")),
     ),
     Mutation("seam: the window forgets the limit", "events beyond it are left out", parts=Parts(window=_HastyWindow)),
     Mutation("seam: the reader forgets the limit", "events beyond it are left out", parts=Parts(reader=_HastyReader)),

@@ -56,7 +56,7 @@ async def revoke(world: World, step: Step) -> str:
         await gateway.plane.revoke(name)
     finally:
         world.observe(gateway)
-    world.decrees.revoke(gateway.name, name)
+    world.decrees.revoke(gateway.name, (name, gateway.plane.revocations.get(name, "")))
     return f"{gateway.name} at {gateway.pool.connected.name}: {name}"
 
 

@@ -59,6 +59,15 @@ class Plane:
         await self._revisions.news.heed(self._revisions.load)
         await self._revocations.news.heed(self._revocations.load)
 
+    async def load(self) -> None:
+        """Read the state beside the control log, as is done now and then without news.
+
+        Raises:
+            LogUnavailable: there was no answer.
+        """
+        await self._revisions.load()
+        await self._revocations.load()
+
     async def touch(self) -> None:
         """Touch the control log."""
         await self._control.follower.touch()
@@ -78,6 +87,11 @@ class Plane:
     def refuses(self, name: str) -> bool:
         """Tell whether a subject is refused."""
         return self._revocations.refuses(name, None)
+
+    @property
+    def revocations(self) -> dict[str, str]:
+        """What tells the revocation of each subject from others of the same."""
+        return {one.name: one.id for one in self._revocations.list()}
 
     async def revoke(self, name: str) -> None:
         """Refuse a subject."""

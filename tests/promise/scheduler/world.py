@@ -22,6 +22,7 @@ from tests.promise.scheduler.translation import id_of, line_of, revision_of, sto
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
+    from pathlib import Path
 
     from realtime.channel.event import Draft
     from realtime.channel.reader import Reader
@@ -67,8 +68,8 @@ class Outcome:
 class World:
     """What steps act on."""
 
-    def __init__(self, plan: Plan, servers: Sequence[Server], library: str, parts: Parts) -> None:
-        """Empty the servers, and start the gateways at the first."""
+    def __init__(self, plan: Plan, servers: Sequence[Server], library: str, parts: Parts, data_dir: Path) -> None:
+        """Empty the servers, and start the gateways at the first, with an empty data directory."""
         setting = plan.setting
         bounds = setting.retention_ms, setting.scope_cap, setting.topics_cap, setting.max_bytes
         self.servers, self.primary = servers, servers[0]
@@ -79,7 +80,7 @@ class World:
         for server in servers:
             server.reset(library, NOON_MS, str(plan.seed))
             self.lineages[server], self.chains[server] = self.ledger.lineage(), Chain()
-        self._plan, self._parts = plan, parts
+        self._plan, self._parts, self._data_dir = plan, parts, data_dir
         self._size = Size(Limits(*bounds, _IDEMPOTENCY_MS), setting.window_events, setting.window_bytes)
         self._numbers, self._names = count(1), count(1)
         self.gateways = [self._start(self.primary) for _ in range(setting.gateways)]
@@ -93,6 +94,7 @@ class World:
         """Make all steps, let all come to rest, and judge."""
         for at, step in enumerate(self._plan.steps):
             self.ledger.step = at
+            await self._start_all()
             self._say(f"{step}: {await self._make(step)}")
         self.ledger.step = len(self._plan.steps)
         if not self.ledger.faults:
@@ -101,6 +103,20 @@ class World:
             await gateway.close()
         ledger = self.ledger
         return Outcome(self._plan, self._trace, ledger.faults, len(ledger.publications), ledger.truncations)
+
+    async def _start_all(self) -> None:
+        """Let gateways start that are new, or could not yet."""
+        for gateway in self.gateways:
+            if not gateway.is_started:
+                await self._start_one(gateway)
+
+    async def _start_one(self, gateway: Gateway) -> None:
+        """Have a gateway read what others wrote down, and write that down itself."""
+        await gateway.start()
+        self.ledger.recall(gateway.name, gateway.log.born if gateway.is_started else None)
+        self.observe(gateway)
+        if gateway.is_started:
+            self.ledger.keep(gateway.name, gateway.log.born)
 
     async def _make(self, step: Step) -> str:
         try:
@@ -149,17 +165,18 @@ class World:
             self.ledger.observe(lineage, [line_of(raw) for raw in raws], oldest, server.now_ms, by.name)
         for server in (by.pool.connected, by.following.connected):
             self.ledger.glimpse(by.name, self.lineages[server])
+        self.ledger.compare(by.name, self.lineages[by.pool.connected])
         if by.plane is not None:
-            self._observe_decrees(by.name, by.plane)
+            self._observe_decrees(by, by.plane)
         followed = [entry.id for entry in by.heard.take()]
         self.ledger.know(by.name, map(id_of, [*followed, by.follower.window.position]))
 
-    def _observe_decrees(self, by: str, plane: Plane) -> None:
+    def _observe_decrees(self, by: Gateway, plane: Plane) -> None:
         for server, chain in self.chains.items():
             raws, _ = server.read(_POLICY, f"{chain.last}-0")
             self.decrees.observe(chain, map(revision_of, raws))
-        self.decrees.see(by, plane.changes)
-        self.decrees.refuse(by, _refused(plane))
+        self.decrees.see(by.name, self.chains[by.pool.connected], plane.changes)
+        self.decrees.refuse(by.name, plane.revocations.items())
 
     # Changing
 
@@ -190,20 +207,23 @@ class World:
             if server in {gateway.pool.connected, gateway.following.connected}:
                 await gateway.cut()
 
-    async def renew(self, at: int) -> str:
-        """Start a gateway in another's place."""
+    async def renew(self, at: int, *, is_killed: bool) -> str:
+        """Start a gateway in another's place, which was killed, or ended in good order."""
         old = self.gateways[at]
+        if not is_killed:
+            await old.stop()
+            self.ledger.keep(old.name, old.log.born)
         await old.close()
         new = self.gateways[at] = self._start(old.pool.server)
         new.lead(old.pool.server, old.following.server)
         self.readers = {client: held for client, held in self.readers.items() if held[0] is not old}
-        self.ledger.forget(old.name)
+        self.ledger.end(old.name)
         self.decrees.forget(old.name)
-        return f"{old.name} is {new.name}"
+        return f"{old.name}{' was killed and' if is_killed else ''} is {new.name}"
 
     def _start(self, server: Server) -> Gateway:
         name, is_operated = f"g{next(self._names)}", self._plan.setting.is_operated
-        return Gateway(name, server, self._size, self._parts, is_operated=is_operated)
+        return Gateway(name, server, self._size, self._parts, self._data_dir, is_operated=is_operated)
 
     # The end
 
@@ -217,6 +237,7 @@ class World:
         if self._plan.seed % 3:  # connections that stay with the other server find out
             self.other(self.primary).demote()
         await moving.lead(self.gateways, self.primary, self._plan.seed)
+        await self._start_all()
         for _ in range(_ROUNDS):
             for gateway in self.gateways:
                 with suppress(LogUnavailable):
@@ -239,6 +260,7 @@ class World:
         if gateway.plane is not None:
             await self.seen(gateway, gateway.plane.touch())
             await self.seen(gateway, gateway.plane.hear())
+            await self.seen(gateway, gateway.plane.load())
 
     async def _come_to_rest(self, client: Client, gateway: Gateway) -> None:
         if self.ledger.faults:
