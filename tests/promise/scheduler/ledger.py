@@ -213,11 +213,11 @@ class Ledger:
         """A gateway writes down what it saw, for the log with this first epoch."""
         self._kept.setdefault(born, Memory()).add(self._memory(gateway))
 
-    def recall(self, gateway: str, born: int | None) -> None:
-        """A gateway that starts reads what others wrote down, and knows it if it is of its log (`None`: no answer)."""
+    def recall(self, gateway: str, lineage: Lineage | None) -> None:
+        """A gateway that starts reads what others wrote down, and knows what is of its log (`None`: no answer)."""
         memory = self._memory(gateway)
         for of, kept in self._kept.items():
-            memory.add(kept if of == born else Memory(glimpsed=kept.glimpsed | kept.known))
+            memory.add(kept if lineage is not None and of == lineage.born else Memory(glimpsed=kept.glimpsed | kept.known))
 
     # What a client was given
 

@@ -63,6 +63,11 @@ class Lineage:
         return {id_ for id_ in lost if id_ > self.fenced.get(id_.epoch, _BEFORE_ALL)}
 
     @property
+    def born(self) -> int | None:
+        """Its first epoch, which tells it from logs that began elsewhere."""
+        return next((id_.epoch for id_ in self.entries), None)
+
+    @property
     def tail(self) -> Id | None:
         return max(self.entries, default=None)
 

@@ -19,6 +19,7 @@ from tests.promise.scheduler.steps import Theme
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from redis.asyncio import Redis
 
@@ -46,8 +47,9 @@ class _BlindLog(Log):
 
 
 class _ForgetfulWitnesses(Witnesses):
-    async def recall(self) -> None:
-        """Begin with nothing."""
+    def _files(self) -> list[Path]:
+        """Find nothing."""
+        return []
 
 
 class _ChainlessFollower(Follower):
@@ -233,7 +235,7 @@ MUTATIONS: Final = (
         "H4: a gateway that starts does not read what was written down",
         "nobody remembers what all gateways saw before they restarted",
         parts=Parts(witnesses=_ForgetfulWitnesses),
-        theme=Theme(("publish", "restart_all", "failover", "crash", "read")),
+        theme=Theme(("restart", "restart_all", "failover")),
     ),
     Mutation("seam: the window forgets the limit", "events beyond it are left out", parts=Parts(window=_HastyWindow)),
     Mutation("seam: the reader forgets the limit", "events beyond it are left out", parts=Parts(reader=_HastyReader)),

@@ -113,7 +113,7 @@ class World:
     async def _start_one(self, gateway: Gateway) -> None:
         """Have a gateway read what others wrote down, and write that down itself."""
         await gateway.start()
-        self.ledger.recall(gateway.name, gateway.log.born if gateway.is_started else None)
+        self.ledger.recall(gateway.name, self.lineages[gateway.pool.connected] if gateway.is_started else None)
         self.observe(gateway)
         if gateway.is_started:
             self.ledger.keep(gateway.name, gateway.log.born)
