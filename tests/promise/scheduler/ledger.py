@@ -217,7 +217,8 @@ class Ledger:
         """A gateway that starts reads what others wrote down, and knows what is of its log (`None`: no answer)."""
         memory = self._memory(gateway)
         for of, kept in self._kept.items():
-            memory.add(kept if lineage is not None and of == lineage.born else Memory(glimpsed=kept.glimpsed | kept.known))
+            is_ours = lineage is not None and of == lineage.born
+            memory.add(kept if is_ours else Memory(glimpsed=kept.glimpsed | kept.known))
 
     # What a client was given
 
