@@ -108,11 +108,10 @@ class Witnesses:
 
 
 async def _compare(log: Log, found: Sequence[tuple[str, Seen]]) -> None:
-    """Fence what a log lacks of what was seen. What lies below its floor is told in any case, and may be forgotten."""
-    floor = (await log.touch()).floor
+    """Fence what a log lacks of what was seen, however old: it may be of a server whose clock was behind (rule 5)."""
+    await log.touch()
     for id_ in of_log(found, log.name, log.born):
-        if id_ > floor:
-            log.witness(id_)
+        log.witness(id_)
     pulse = await log.touch()
     if pulse.fenced:
         _log.warning("entries lost", log=log.name, floor=str(pulse.floor))

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from realtime.channel.log import Log
 from realtime.connect import connect
 from realtime.witnesses import Witnesses
-from tests.channel.events import publish
+from tests.channel.events import other_epoch, publish
 from tests.channel.model import ROOMY
 from tests.support.gateway import gateway
 from tests.support.redis import RedisServer
@@ -166,6 +166,16 @@ async def test_what_lies_below_the_floor_is_forgotten(server: RedisServer, direc
         await one.log.mistrust()
     async with watching(server, directory, "b") as one:
         assert await one.fences() == 1, "the one of which everybody was told already"
+
+
+async def test_what_another_server_had_below_the_floor_is_told(server: RedisServer, directory: Path) -> None:
+    async with watching(server, directory) as one:
+        floor = (await one.log.touch()).floor
+        one.log.witness(other_epoch(floor)._replace(ms=floor.ms - 1))  # of a server whose clock was behind
+        await one.witnesses.keep()
+    async with watching(server, directory, "b") as one:
+        assert await one.fences() == 1
+        assert not await one.resumes(floor)
 
 
 async def test_gateways_that_share_a_directory_know_what_any_of_them_saw(server: RedisServer, directory: Path) -> None:
