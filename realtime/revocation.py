@@ -8,12 +8,13 @@ Convergent and Commutative Replicated Data Types", §3.3.2: 2P-Set.)
 from __future__ import annotations
 
 import math
+from itertools import chain
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 Kind = Literal["sub", "jti"]
 
@@ -55,46 +56,60 @@ class Revocation(msgspec.Struct, frozen=True, omit_defaults=True):
     def _end(self) -> float:
         return math.inf if self.until is None else self.until
 
-    def outlasts(self, other: Revocation) -> bool:
-        """Tell whether this one refuses for longer; of two that end together, all choose the same."""
-        return self._rank > other._rank
-
     @property
-    def _rank(self) -> tuple[float, str, str, str]:
-        return (self._end, self.mark, self.by, self.reason)
+    def rank(self) -> tuple[float, str, str, str, int]:
+        """What orders revocations of one name: the higher refuses for longer; of equal ends, all choose the same."""
+        return (self._end, self.mark, self.by, self.reason, self.at)
 
 
 class Refusals(NamedTuple):
-    """Revocations by their fields; and lifts by what they lift: until when each is remembered, in unix milliseconds."""
+    """Revocations by their fields; and lifts by what they lift: until when each is remembered, in unix milliseconds.
 
-    held: Mapping[str, Revocation]
+    Of one name there may be several, made at gateways that did not know of each other's. All are held: whichever is
+    lifted, the others count.
+    """
+
+    held: Mapping[str, tuple[Revocation, ...]]
+    """By field, those that are not lifted, the highest rank first."""
     lifted: Mapping[str, int]
 
     def merged(self, other: Refusals) -> Refusals:
-        """Unite two views. Of two revocations of one name, that refuses which lasts longer."""
-        lifted = {**self.lifted, **other.lifted}
-        held: dict[str, Revocation] = {}
-        for one in (*self.held.values(), *other.held.values()):
-            rival = held.get(one.field)
-            if one.mark not in lifted and (rival is None or one.outlasts(rival)):
-                held[one.field] = one
-        return Refusals(held, lifted)
+        """Unite two views."""
+        return refusals([*self.every(), *other.every()], {**self.lifted, **other.lifted})
+
+    def every(self) -> Iterator[Revocation]:
+        """Iterate over all revocations that are held."""
+        return chain.from_iterable(self.held.values())
+
+    def foremost(self) -> dict[str, Revocation]:
+        """Return of each name the revocation that refuses for the longest, by field: Redis has place for one."""
+        return {field: ones[0] for field, ones in self.held.items()}
 
     def revoked(self, revocation: Revocation, now_ms: int) -> Refusals:
-        """Add a revocation; it takes the place of the one of the same name, though that may last longer."""
-        one = self.held.get(revocation.field)
-        known = self if one is None or one.mark == revocation.mark else self.lift(one, now_ms)
-        return Refusals({**known.held, revocation.field: revocation}, known.lifted)
+        """Add a revocation; it takes the place of those known of the same name, though they may last longer."""
+        replaced = [one for one in self.held.get(revocation.field, ()) if one.mark != revocation.mark]
+        known = self.lift(replaced, now_ms)
+        return refusals([*known.every(), revocation], known.lifted)
 
-    def lift(self, revocation: Revocation, now_ms: int) -> Refusals:
-        """Lift a revocation; one of the same name that was made since stays."""
-        lifted = {**self.lifted, revocation.mark: revocation.remembered_until(now_ms)}
-        return Refusals({name: one for name, one in self.held.items() if one.mark != revocation.mark}, lifted)
+    def lift(self, revocations: Iterable[Revocation], now_ms: int) -> Refusals:
+        """Lift revocations; one of the same name that was made since stays."""
+        lifts = {one.mark: one.remembered_until(now_ms) for one in revocations}
+        return refusals(self.every(), {**self.lifted, **lifts})
 
     def at(self, now_ms: int) -> Refusals:
         """Leave out what is over."""
-        held = {field: one for field, one in self.held.items() if one.counts(now_ms)}
-        return Refusals(held, {mark: until for mark, until in self.lifted.items() if until > now_ms})
+        lifted = {mark: until for mark, until in self.lifted.items() if until > now_ms}
+        return refusals((one for one in self.every() if one.counts(now_ms)), lifted)
+
+
+def refusals(revocations: Iterable[Revocation], lifted: Mapping[str, int]) -> Refusals:
+    """Make a view of revocations, but for those that are lifted."""
+    held: dict[str, set[Revocation]] = {}
+    for one in revocations:
+        if one.mark not in lifted:
+            held.setdefault(one.field, set()).add(one)
+    ordered = {field: tuple(sorted(ones, key=lambda one: one.rank, reverse=True)) for field, ones in held.items()}
+    return Refusals(ordered, lifted)
 
 
 NOBODY: Final = Refusals({}, {})

@@ -22,7 +22,7 @@ import structlog
 
 from realtime.control import key
 from realtime.news import News
-from realtime.revocation import NOBODY, Refusals, Revocation
+from realtime.revocation import NOBODY, Revocation, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -85,12 +85,12 @@ class Revocations:
         return (sub is not None and self._holds(f"sub:{sub}")) or (jti is not None and self._holds(f"jti:{jti}"))
 
     def _holds(self, field: str) -> bool:
-        one = self._known.held.get(field)
-        return one is not None and one.counts(_now_ms())
+        ones = self._known.held.get(field)
+        return ones is not None and ones[0].counts(_now_ms())
 
     def list(self) -> list[Revocation]:
         """Return those that hold, the latest first."""
-        return sorted(self._known.at(_now_ms()).held.values(), key=lambda one: -one.at)
+        return sorted(self._known.at(_now_ms()).foremost().values(), key=lambda one: -one.at)
 
     async def revoke(self, revocation: Revocation) -> None:
         """Refuse somebody from now on, and end what they have open, everywhere.
@@ -101,8 +101,7 @@ class Revocations:
             LogUnavailable: Redis does not answer: perhaps it is done.
         """
         revocation = msgspec.structs.replace(revocation, id=uuid4().hex)
-        before = self._known.held.get(revocation.field)
-        replaced = () if before is None else (_lifting(before),)
+        replaced = map(_lifting, self._known.held.get(revocation.field, ()))
         keep = ("HSET", _HELD, revocation.field, msgspec.json.encode(revocation))
         await self._control.say(REVOKED, {"by": revocation.by}, beside=[keep, *replaced, _CHANGED])
         self._known = self._known.revoked(revocation, _now_ms())
@@ -117,11 +116,11 @@ class Revocations:
         field = f"{kind}:{name}"
         if field not in self._known.held:
             await self.load()
-        revocation = self._known.held.get(field)
-        if revocation is None:
+        revocations = self._known.held.get(field, ())
+        if not revocations:
             return False
-        await self._control.say(REVOKED, {"by": by}, beside=[_lifting(revocation), _CHANGED])
-        self._known = self._known.lift(revocation, _now_ms())
+        await self._control.say(REVOKED, {"by": by}, beside=[*map(_lifting, revocations), _CHANGED])
+        self._known = self._known.lift(revocations, _now_ms())
         return True
 
     async def run(self) -> None:
@@ -138,7 +137,7 @@ class Revocations:
         held.pop("", None)
         found = {field: one for field, one in ((field, _read(text)) for field, text in held.items()) if one}
         lifts = {mark: int(until) for mark, until in lifted.items()}
-        self._known = self._known.merged(Refusals(found, lifts)).at(_now_ms())
+        self._known = self._known.merged(refusals(found.values(), lifts)).at(_now_ms())
         self._ended()
         edits = [*self._held_edits(held, found), *self._lifted_edits(lifted)]
         if edits:
@@ -146,7 +145,7 @@ class Revocations:
 
     def _held_edits(self, stored: Mapping[str, bytes], found: Mapping[str, Revocation]) -> Iterator[_Edit]:
         """Yield what makes the hash of revocations be as it is known here; what can't be read there stays."""
-        known = self._known.held
+        known = self._known.foremost()
         for field, one in known.items():
             if found.get(field) != one and (field in found or field not in stored):
                 yield _Edit(1, field, stored.get(field, b""), msgspec.json.encode(one))
