@@ -53,9 +53,13 @@ class News:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_AGAIN_S):
                     await self._wanted.wait()
-            self._wanted.set()
-            if not await self.heed(read):
+            if not await self.look(read):
                 await asyncio.sleep(_RETRY_S)
+
+    async def look(self, read: Callable[[], Awaitable[None]]) -> bool:
+        """Read once, whether there is news or not; tell whether all is read."""
+        self._wanted.set()
+        return await self.heed(read)
 
     async def heed(self, read: Callable[[], Awaitable[None]]) -> bool:
         """Read once, if there is news; tell whether all is read."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -24,7 +23,6 @@ from realtime.connect import check
 from realtime.cors import Cors
 from realtime.delivery.head import Heads
 from realtime.dispatch import Front, Taker
-from realtime.errors import LogUnavailable
 from realtime.fleet import Member
 from realtime.gauges import Gauges
 from realtime.metrics import Metrics
@@ -120,9 +118,8 @@ class Worker:
         tasks["caches"] = Caches((self.credentials, self._plane.offers, self.engine.standings, self.taker.heads)).run
         if self.credentials.fetches_keys:
             tasks["keys"] = self._refresh_keys
-        for load in (self.revisions.load, self._plane.revocations.load):
-            with suppress(LogUnavailable):  # it is read again once Redis answers; until then this worker is not ready
-                await load()
+        for state in (self.revisions, self._plane.revocations):  # what can't be read now is read again, by its task
+            await state.news.look(state.load)
         for name, work in tasks.items():
             self.engine.supervisor.start(name, work)
         self.engine.load.begin()
