@@ -1,7 +1,8 @@
-"""Gives back the memory of clients that have gone: what is remembered of each is forgotten once it is not used.
+"""Forgets clients that have gone: what is remembered of each goes once it is not used.
 
-Bound: what a worker remembers of clients is at most that of the last 16,384 (`realtime.auth.recent`), some 7 kB each.
-After a crowd it goes within two minutes of its last request.
+Bound: what a worker remembers of clients is at most that of the last 16,384 (`realtime.auth.recent`), some 8 kB each.
+After a crowd it goes within two minutes of its last request. The process gives little of it back to the system:
+measured, 104 MB before a crowd of 8,000, 174 MB after it, 172 MB two and a half minutes later.
 """
 
 from __future__ import annotations
